@@ -1,0 +1,22 @@
+//! The words of the house as types, and the decisions made of them.
+//!
+//! Pure: no I/O, no clock, no async, no transport. Everything here is parsed, not validated: a value that
+//! exists is well-formed, so the rest of the house never checks a name twice.
+//!
+//! - [`name`]: product, channel, hardware and file names
+//! - [`version`]: SemVer 2.0 versions as releases and devices state them
+//! - [`product`]: a product with its releases, images and promotions, as the catalogue knows it
+//! - [`snapshot`]: the immutable index that answers checks
+//! - [`decision`]: what a device is told, and why
+
+pub mod decision;
+pub mod name;
+pub mod product;
+pub mod snapshot;
+pub mod version;
+
+pub use decision::{Decision, Question, decide};
+pub use name::{ChannelName, FileName, Hardware, NameError, ProductName};
+pub use product::{Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release};
+pub use snapshot::{ChannelOffers, Offer, ProductOffers, Revision, Snapshot};
+pub use version::{Version, VersionError};

@@ -1,0 +1,154 @@
+//! A product as the catalogue knows it: its settings, releases, images and what is promoted where.
+//!
+//! [`ProductState`] is what the version check judges against and what a snapshot is built from; it is read in
+//! one transaction and carries the revision at which it was read, so a writer can say "only if nothing changed".
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{ChannelName, FileName, Hardware, ProductName, Revision, Version};
+
+/// What a publisher may set on a product.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProductSettings {
+    /// The hardware that exists; empty = not listed, any hardware may be named.
+    pub hardware: BTreeSet<Hardware>,
+    /// The largest image, in bytes; `None` = the global limit alone.
+    pub max_image_bytes: Option<u64>,
+}
+
+/// A device type that shares firmware.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Product {
+    /// UUID version 7.
+    pub id: Uuid,
+    /// The slug.
+    pub name: ProductName,
+    /// What the publisher set.
+    pub settings: ProductSettings,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// The catalogue's revision at this product's last change.
+    pub revision: Revision,
+}
+
+/// Digests of one image, computed in one pass over its bytes.
+///
+/// SHA-256 is the identity; existing device protocols verify the other two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    /// FIPS 180-4.
+    pub sha256: [u8; 32],
+    /// FIPS 180-4.
+    pub sha1: [u8; 20],
+    /// RFC 1321.
+    pub md5: [u8; 16],
+}
+
+/// One file of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// UUID version 7; also the id of the reservation under which it was uploaded.
+    pub id: Uuid,
+    /// The last part of its key.
+    pub filename: FileName,
+    /// The hardware it runs on; empty = all.
+    pub hardware: BTreeSet<Hardware>,
+    /// In bytes.
+    pub size: u64,
+    /// Of the whole file.
+    pub digests: Digests,
+    /// The bucket's entity tag, without quotes.
+    pub etag: String,
+    /// When its upload began.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Why and when a release was taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recall {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The publisher's words.
+    pub reason: String,
+}
+
+/// One version of a product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// UUID version 7.
+    pub id: Uuid,
+    /// Unique within the product.
+    pub version: Version,
+    /// Free text for people.
+    pub notes: Option<String>,
+    /// When its first image was stored.
+    pub created_at: DateTime<Utc>,
+    /// Set = never offered again.
+    pub recall: Option<Recall>,
+    /// In the order of their upload.
+    pub images: Vec<Image>,
+}
+
+/// An image that a channel may offer.
+///
+/// Promotion is by image, not by release: an image that is added to a release later is not offered before it
+/// is promoted itself. A promotion that a downgrade overrides is deleted (the audit log keeps it), so what a
+/// channel offers is always the highest version promoted to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promotion {
+    /// Where.
+    pub channel: ChannelName,
+    /// What.
+    pub image: Uuid,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// All that is known of one product, as of [`Product::revision`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProductState {
+    /// The product itself.
+    pub product: Product,
+    /// Its releases, oldest first.
+    pub releases: Vec<Release>,
+    /// What its channels may offer.
+    pub promotions: Vec<Promotion>,
+}
+
+impl ProductState {
+    /// The release of that version.
+    pub fn release(&self, version: &Version) -> Option<&Release> {
+        self.releases.iter().find(|release| release.version == *version)
+    }
+
+    /// An image with its release.
+    pub fn image(&self, id: Uuid) -> Option<(&Release, &Image)> {
+        self.releases.iter().find_map(|release| {
+            let image = release.images.iter().find(|image| image.id == id)?;
+            Some((release, image))
+        })
+    }
+
+    /// The channels that something was promoted to, and `stable`, which always exists.
+    pub fn channels(&self) -> BTreeSet<ChannelName> {
+        let promoted = self.promotions.iter().map(|promotion| promotion.channel.clone());
+        promoted.chain([ChannelName::stable()]).collect()
+    }
+
+    /// Whether the image is promoted to the channel.
+    pub fn is_promoted(&self, image: Uuid, channel: &ChannelName) -> bool {
+        self.promotions.iter().any(|p| p.image == image && p.channel == *channel)
+    }
+}
+
+impl Image {
+    /// Whether it runs on that hardware; a device that names none takes only an image for all.
+    pub fn fits(&self, hardware: Option<&str>) -> bool {
+        self.hardware.is_empty() || hardware.is_some_and(|given| self.hardware.contains(given))
+    }
+}

@@ -1,0 +1,3 @@
+//! All integration tests in one binary: it links once, and its parts share their harness. They need real services:
+//! run `tests/run`.
+
