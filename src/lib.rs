@@ -24,6 +24,7 @@
 //! [`domain`] and [`version_check`] are pure and know nobody; [`http`] never names a database or store client;
 //! [`catalogue`], [`bucket`] and [`cdn`] never name the web framework; only [`app`] sees all. `tests/suite/layering.rs` holds it.
 
+pub mod bucket;
 pub mod domain;
 pub mod error;
 pub mod version_check;

@@ -1,3 +1,4 @@
 //! All integration tests in one binary: it links once, and its parts share their harness. They need real services:
 //! run `tests/run`.
 
+mod bucket;

@@ -1,0 +1,179 @@
+//! The bucket on S3: Linode's, any Ceph RADOS Gateway, AWS.
+//!
+//! - `client`: the SDK's client and its settings
+//! - `upload`: an object on its way, and how it gets its metadata
+//! - `multipart`: one multipart upload, its parts and its end
+//! - `part`: memory for parts, bounded for the whole process
+//! - `metadata`: what an object carries besides its bytes
+//! - `unfinished`: uploads that were left behind
+//! - `failure`: what the SDK's errors mean
+//!
+//! This file has the requests of one step each. What the stores do and do not promise is stated where it forces
+//! something; all of it was measured on Ceph 16.2, which is what Linode builds on.
+
+use std::sync::Arc;
+
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
+
+use super::{ListedObject, ObjectFacts, ObjectKey, StoredObject};
+use crate::error::{Error, Kind, Result};
+
+mod client;
+mod failure;
+mod metadata;
+mod multipart;
+mod part;
+mod unfinished;
+mod upload;
+
+pub use client::{S3Limits, S3Settings};
+pub use part::PartBudget;
+pub use upload::S3Upload;
+
+use failure::{failed, is_absent};
+
+/// An S3 bucket. Clones share connections and the memory for parts.
+#[derive(Clone)]
+pub struct S3Bucket {
+    client: aws_sdk_s3::Client,
+    name: Arc<str>,
+    endpoint: Arc<str>,
+    limits: S3Limits,
+    budget: PartBudget,
+}
+
+impl S3Bucket {
+    /// A bucket by its settings. Nothing is sent before the first use.
+    ///
+    /// `budget` bounds the memory for parts: one for the whole process, whatever the number of buckets.
+    ///
+    /// # Errors
+    /// When the endpoint is no URL.
+    pub fn new(settings: &S3Settings, limits: S3Limits, budget: &PartBudget) -> Result<Self> {
+        Ok(Self {
+            client: client::connect(settings, &limits)?,
+            name: settings.name.as_str().into(),
+            endpoint: settings.endpoint.as_str().into(),
+            limits,
+            budget: budget.clone(),
+        })
+    }
+
+    pub(super) async fn begin(&self, key: &ObjectKey, facts: &ObjectFacts) -> Result<S3Upload> {
+        Ok(S3Upload::begin(self, key, facts))
+    }
+
+    pub(super) async fn head(&self, key: &str) -> Result<Option<StoredObject>> {
+        match self.client.head_object().bucket(&*self.name).key(key).send().await {
+            Ok(answer) => Ok(Some(metadata::describe(answer))),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(failed("asking for an object", error)),
+        }
+    }
+
+    pub(super) async fn delete(&self, key: &str) -> Result<()> {
+        match self.client.delete_object().bucket(&*self.name).key(key).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_absent(&error) => Ok(()),
+            Err(error) => Err(failed("deleting an object", error)),
+        }
+    }
+
+    pub(super) async fn list(&self, after: Option<&str>) -> Result<Vec<ListedObject>> {
+        let page = self
+            .client
+            .list_objects_v2()
+            .bucket(&*self.name)
+            .set_start_after(after.map(str::to_owned))
+            .max_keys(self.limits.page)
+            .send()
+            .await
+            .map_err(|error| failed("listing objects", error))?;
+        let objects = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
+            let size = object.size.and_then(|size| size.try_into().ok())?;
+            Some(ListedObject { key: object.key?, size })
+        });
+        Ok(objects.collect())
+    }
+
+    pub(super) async fn probe(&self) -> Result<()> {
+        let Err(error) = self.client.head_bucket().bucket(&*self.name).send().await else { return Ok(()) };
+        if error.raw_response().is_none() {
+            return Err(self.with_advice("", failed("asking for the bucket", error)));
+        }
+        // The answer to a HEAD has no body, so it says "no" without a reason. A listing has one.
+        match self.client.list_objects_v2().bucket(&*self.name).max_keys(1).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let reason = reason(&error);
+                Err(self.with_advice(&reason, failed("asking for the bucket", error)))
+            }
+        }
+    }
+
+    /// The same error with a message for the operator who set the bucket up.
+    fn with_advice(&self, reason: &str, error: Error) -> Error {
+        let Self { name, endpoint, .. } = self;
+        let cause = error.cause();
+        let (kind, message) = match (error.kind(), reason) {
+            (Kind::Unavailable, _) => (
+                Kind::Unavailable,
+                format!(
+                    "the bucket's service at {endpoint} does not answer or is overloaded; check the endpoint, \
+                     the network between, and the service's status"
+                ),
+            ),
+            (_, "NoSuchBucket") => (
+                Kind::Internal,
+                format!(
+                    "{endpoint} has no bucket {name:?}; create it, or correct the bucket's name or endpoint"
+                ),
+            ),
+            (_, "InvalidAccessKeyId") => (
+                Kind::Internal,
+                format!("{endpoint} does not know the access key id; check the bucket's access key"),
+            ),
+            (_, "SignatureDoesNotMatch") => (
+                Kind::Internal,
+                format!(
+                    "{endpoint} refuses the signature; check the bucket's secret access key, and its region"
+                ),
+            ),
+            (_, "RequestTimeTooSkewed") => (
+                Kind::Internal,
+                format!(
+                    "{endpoint} says that this machine's clock is more than 15 minutes off; set the clock"
+                ),
+            ),
+            (_, "AccessDenied") => (
+                Kind::Internal,
+                format!("the access key may not use bucket {name:?}; grant it reading, writing and listing"),
+            ),
+            (_, other) => (
+                Kind::Internal,
+                format!(
+                    "{endpoint} refuses bucket {name:?} with {other:?}; check the bucket's name, endpoint and region"
+                ),
+            ),
+        };
+        let code = if kind == Kind::Unavailable { "bucket-unavailable" } else { "bucket-misconfigured" };
+        let advice = Error::new(kind, code, message).caused_by(cause);
+        match error.retry_delay() {
+            Some(delay) => advice.retry_after(delay),
+            None => advice,
+        }
+    }
+}
+
+/// The store's own word for why it refuses, or the status when it has none.
+fn reason<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> String {
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    match (code, error.raw_response()) {
+        (Some(code), _) => code.to_owned(),
+        (None, Some(answer)) => format!("status {}", answer.status().as_u16()),
+        (None, None) => String::new(),
+    }
+}
