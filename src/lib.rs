@@ -25,6 +25,7 @@
 //! [`catalogue`], [`bucket`] and [`cdn`] never name the web framework; only [`app`] sees all. `tests/suite/layering.rs` holds it.
 
 pub mod bucket;
+pub mod catalogue;
 pub mod domain;
 pub mod error;
 pub mod version_check;

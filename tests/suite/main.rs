@@ -2,3 +2,5 @@
 //! run `tests/run`.
 
 mod bucket;
+mod catalogue;
+mod postgres;

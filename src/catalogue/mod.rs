@@ -1,0 +1,305 @@
+//! The catalogue: what has been published. The port, and its rules in words.
+//!
+//! One method is one verb is one transaction; domain types in and out. Two implementations keep the same rules
+//! and pass the same conformance suite (`tests/suite/catalogue.rs`): [`postgres`] for production, [`sqlite`] as the
+//! embedded default.
+//!
+//! # Rules that every implementation keeps
+//! - **Revision.** A counter grows by one with every committed change that a check could see or an operator
+//!   should (product, image, promotion, recall). Commits are serialised on it, so whoever has read everything
+//!   up to revision N misses nothing of N or below. Each product carries the revision of its last change.
+//! - **Only if nothing changed.** Callers judge a change against a [`ProductState`] and pass its revision; when the
+//!   product has changed since, the write does nothing and answers [`Written::Stale`], and the caller reads and
+//!   judges again. So rules live in pure code and are still decided on what is true at commit.
+//! - **Reservations decide who may write a key**, never the bucket. A reservation covers the key (file name) and
+//!   every named hardware of one version; a second one for any of these waits until the first has ended. It is
+//!   held under a lease that its holder renews; once the lease has run out, anybody may [`Catalogue::claim`] it, and
+//!   must clean the bucket before ending it. [`Catalogue::publish`] succeeds only for a reservation that is still
+//!   held by its holder, and ends it in the same transaction.
+//! - **Wake-ups are a hint.** [`Catalogue::listen`] tells of a change soon after its commit; a lost one costs a
+//!   timer's period, never correctness.
+//! - **Audit.** Every change writes its audit entry in the same transaction.
+//! - Leases and time stamps of entries use the catalogue's own clock, so replicas with skewed clocks agree.
+//!
+//! # What it does not do
+//! Judge: it knows no rule of the version check. Store bytes: see `bucket`.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        ChannelName, FileName, Hardware, Image, Product, ProductName, ProductSettings, ProductState,
+        Revision, Version,
+    },
+    error::{Error, Kind, Result},
+};
+
+mod failure;
+pub mod postgres;
+pub mod sqlite;
+mod stored;
+
+pub use postgres::PostgresCatalogue;
+pub use sqlite::SqliteCatalogue;
+
+/// The right to write one key of the bucket, held under a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// UUID version 7; becomes the image's id.
+    pub id: Uuid,
+    /// The product.
+    pub product: ProductName,
+    /// The version being published.
+    pub version: Version,
+    /// The file name: with product and version it is the key.
+    pub filename: FileName,
+    /// The hardware that the image will name; empty = all.
+    pub hardware: BTreeSet<Hardware>,
+    /// The replica that holds it (a random id that lives in its data directory).
+    pub holder: Uuid,
+}
+
+/// The answer to [`Catalogue::reserve`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reserved {
+    /// It is the caller's now.
+    Granted,
+    /// Another reservation covers the same key or hardware.
+    Held {
+        /// Whose.
+        by: Reservation,
+        /// Its lease has run out: it may be claimed.
+        expired: bool,
+    },
+    /// The product has changed since the caller read it (or is gone): read and judge again.
+    Stale,
+}
+
+/// The answer to a conditional change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written<T> {
+    /// Committed.
+    Done(T),
+    /// The product has changed since the caller read it; nothing was written.
+    Stale,
+    /// The reservation is no longer the caller's; nothing was written.
+    Lost,
+}
+
+/// What a new image adds to the catalogue.
+#[derive(Debug, Clone)]
+pub struct NewImage {
+    /// The reservation that is being fulfilled; its id becomes the image's.
+    pub reservation: Reservation,
+    /// The image; `id`, `filename` and `hardware` equal the reservation's.
+    pub image: Image,
+    /// The release's notes; `None` leaves those of an existing release.
+    pub notes: Option<String>,
+}
+
+/// A change of what a channel offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promote {
+    /// Where.
+    pub channel: ChannelName,
+    /// The images that become promoted (those that are already stay as they are).
+    pub images: Vec<Uuid>,
+    /// The images whose promotion ends, because a downgrade overrides them.
+    pub withdraw: Vec<Uuid>,
+}
+
+/// Who did something, and what to remember of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// The name of the token that was used.
+    pub actor: String,
+    /// The verb: `product.create`, `product.update`, `image.publish`, `channel.promote`, `release.recall`.
+    pub action: &'static str,
+    /// The version concerned, if any.
+    pub version: Option<Version>,
+    /// The channel concerned, if any.
+    pub channel: Option<ChannelName>,
+    /// More, such as the reason for a downgrade.
+    pub details: serde_json::Value,
+}
+
+/// An entry of the audit log as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditEntry {
+    /// When it was committed.
+    pub at: DateTime<Utc>,
+    /// The product.
+    pub product: ProductName,
+    /// The revision that the change made.
+    pub revision: Revision,
+    /// Who.
+    pub actor: String,
+    /// The verb.
+    pub action: String,
+    /// The version concerned.
+    pub version: Option<String>,
+    /// The channel concerned.
+    pub channel: Option<String>,
+    /// More.
+    pub details: serde_json::Value,
+}
+
+/// One page of what changed, see [`Catalogue::changes`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Products that changed after the asked revision, in the order of their last change.
+    pub products: Vec<ProductState>,
+    /// Everything up to this revision has been told once this page is applied.
+    pub revision: Revision,
+    /// There is more: ask again with `revision`.
+    pub more: bool,
+}
+
+/// What a [`Listener`] hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Something was committed.
+    Changed,
+    /// The connection was lost, and is up again: something may have been missed.
+    Reconnected,
+}
+
+/// A stream of wake-ups.
+#[async_trait]
+pub trait Listener: Send {
+    /// Waits for the next wake-up.
+    ///
+    /// # Errors
+    /// When the connection is gone and could not be made again; call again after a pause.
+    async fn next(&mut self) -> Result<Heard>;
+}
+
+/// The port. See the module's head for the rules.
+///
+/// Every method fails with kind `Unavailable` and code `catalogue-unavailable` when the database cannot be
+/// reached or does not answer in time, and with kind `Internal` on anything else that is unexpected. A change whose
+/// answer was lost may have been committed all the same. A text with a NUL character (notes, a reason, the audit
+/// entry), which Postgres cannot store, is refused with kind `Malformed` and code `text-has-nul`.
+#[async_trait]
+pub trait Catalogue: Send + Sync + 'static {
+    /// Brings the schema up to date; safe to run on many replicas at once. Returns how many migrations it ran.
+    async fn migrate(&self) -> Result<usize>;
+
+    /// How many migrations are missing; 0 = the schema is up to date.
+    ///
+    /// Fails with kind `Internal` and code `schema-newer` when the database was migrated by a newer program.
+    async fn pending_migrations(&self) -> Result<usize>;
+
+    /// The latest revision.
+    async fn revision(&self) -> Result<Revision>;
+
+    /// Creates the product, or replaces its settings; equal settings change nothing (no revision, no audit entry).
+    /// Returns the product and whether it was created. `audit.action` is replaced by `product.create` or
+    /// `product.update`.
+    async fn put_product(
+        &self,
+        name: &ProductName,
+        settings: &ProductSettings,
+        audit: &Audit,
+    ) -> Result<(Product, bool)>;
+
+    /// All products, by name.
+    async fn products(&self) -> Result<Vec<Product>>;
+
+    /// All that is known of a product.
+    async fn product(&self, name: &ProductName) -> Result<Option<ProductState>>;
+
+    /// The products that changed after `since`, at most `limit` of them (at least 1).
+    async fn changes(&self, since: Revision, limit: u32) -> Result<Changes>;
+
+    /// Takes a reservation for `lease`, if the product's revision is still `judged_at` and nobody holds one
+    /// that covers the same file name or hardware of that version. All hardware and a named one do not meet. The
+    /// very same reservation again is granted again, so a call whose answer was lost may be repeated.
+    async fn reserve(
+        &self,
+        reservation: &Reservation,
+        judged_at: Revision,
+        lease: Duration,
+    ) -> Result<Reserved>;
+
+    /// Extends the lease from now; `false` = it is no longer the holder's.
+    async fn renew(&self, reservation: &Reservation, lease: Duration) -> Result<bool>;
+
+    /// Takes over a reservation whose lease has run out; `false` = it has ended, or somebody else did.
+    /// After `true`, the reservation is held by `holder`.
+    async fn claim(&self, reservation: Uuid, holder: Uuid, lease: Duration) -> Result<bool>;
+
+    /// Ends a reservation without publishing; only its holder's call has an effect.
+    async fn release(&self, reservation: &Reservation) -> Result<()>;
+
+    /// All reservations, with whether their lease has run out.
+    async fn reservations(&self) -> Result<Vec<(Reservation, bool)>>;
+
+    /// Ends the leases (not the reservations) of an earlier life of this replica; returns how many.
+    async fn expire_leases_of(&self, holder: Uuid) -> Result<u64>;
+
+    /// Adds an image (and its release, if it is the first of that version), promotes it if asked, writes the
+    /// audit entry and ends the reservation. Returns the product as it is now. When both are true, the answer is
+    /// [`Written::Lost`] and not [`Written::Stale`].
+    async fn publish(
+        &self,
+        new: &NewImage,
+        promote: Option<&Promote>,
+        judged_at: Revision,
+        audit: &Audit,
+    ) -> Result<Written<ProductState>>;
+
+    /// Changes what a channel offers. Returns the product as it is now.
+    async fn promote(
+        &self,
+        product: &ProductName,
+        promote: &Promote,
+        judged_at: Revision,
+        audit: &Audit,
+    ) -> Result<Written<ProductState>>;
+
+    /// Recalls a release; recalling it again changes nothing. Returns the product as it is now.
+    ///
+    /// Fails with kind `NotFound` and code `no-such-release` when the product has no such release.
+    async fn recall(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        reason: &str,
+        judged_at: Revision,
+        audit: &Audit,
+    ) -> Result<Written<ProductState>>;
+
+    /// Which of these keys (`product/version/filename`) belong to an image.
+    async fn known_keys(&self, keys: &[String]) -> Result<BTreeSet<String>>;
+
+    /// The newest audit entries of a product, newest first.
+    async fn audit(&self, product: &ProductName, limit: u32) -> Result<Vec<AuditEntry>>;
+
+    /// Starts to listen for changes.
+    async fn listen(&self) -> Result<Box<dyn Listener>>;
+}
+
+/// Makes sure that the schema is what this program needs.
+///
+/// # Errors
+/// With `migrate` off and migrations missing: kind `Internal`, code `schema-outdated`; or what the catalogue fails with.
+pub async fn prepare(catalogue: &dyn Catalogue, migrate: bool) -> Result<()> {
+    let pending = catalogue.pending_migrations().await?;
+    if pending == 0 {
+        return Ok(());
+    }
+    if !migrate {
+        let message = format!("the catalogue's schema lacks {pending} migrations: run `firmament migrate`");
+        return Err(Error::new(Kind::Internal, "schema-outdated", message));
+    }
+    let ran = catalogue.migrate().await?;
+    if ran > 0 {
+        tracing::info!(migrations = ran, "brought the catalogue's schema up to date");
+    }
+    Ok(())
+}

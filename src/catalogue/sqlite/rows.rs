@@ -1,0 +1,120 @@
+//! How values are stored in SQLite, which has no types for them; `migrations/sqlite` states the formats.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, Result, Row, sqlite::SqliteRow};
+use uuid::{Uuid, fmt::Hyphenated};
+
+use super::super::stored::{AuditRow, ImageRow, ProductRow, PromotionRow, ReleaseRow, ReservationRow};
+
+/// A list for `json_each`, or for a column.
+pub(super) fn json<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    let texts: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    serde_json::to_string(&texts).expect("a list of texts is JSON")
+}
+
+fn id(row: &SqliteRow, column: &str) -> Result<Uuid> {
+    Ok(row.try_get::<Hyphenated, _>(column)?.into_uuid())
+}
+
+fn decoded<T, E>(column: &str, result: std::result::Result<T, E>) -> Result<T>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    result.map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: error.into() })
+}
+
+fn list(row: &SqliteRow, column: &str) -> Result<Vec<String>> {
+    decoded(column, serde_json::from_str(row.try_get(column)?))
+}
+
+fn value(row: &SqliteRow, column: &str) -> Result<serde_json::Value> {
+    decoded(column, serde_json::from_str(row.try_get(column)?))
+}
+
+fn time(row: &SqliteRow, column: &str) -> Result<DateTime<Utc>> {
+    decoded(column, DateTime::from_timestamp_micros(row.try_get(column)?).ok_or("the time is out of range"))
+}
+
+impl FromRow<'_, SqliteRow> for ProductRow {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            id: id(row, "id")?,
+            name: row.try_get("name")?,
+            settings: value(row, "settings")?,
+            created_at: time(row, "created_at")?,
+            revision: row.try_get("revision")?,
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for ReleaseRow {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        let recalled = row.try_get::<Option<i64>, _>("recalled_at")?.is_some();
+        Ok(Self {
+            id: id(row, "id")?,
+            product_id: id(row, "product_id")?,
+            version: row.try_get("version")?,
+            notes: row.try_get("notes")?,
+            created_at: time(row, "created_at")?,
+            recalled_at: if recalled { Some(time(row, "recalled_at")?) } else { None },
+            recall_reason: row.try_get("recall_reason")?,
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for ImageRow {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            id: id(row, "id")?,
+            release_id: id(row, "release_id")?,
+            filename: row.try_get("filename")?,
+            hardware: list(row, "hardware")?,
+            size: row.try_get("size")?,
+            sha256: row.try_get("sha256")?,
+            sha1: row.try_get("sha1")?,
+            md5: row.try_get("md5")?,
+            etag: row.try_get("etag")?,
+            created_at: time(row, "created_at")?,
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for PromotionRow {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            product_id: id(row, "product_id")?,
+            channel: row.try_get("channel")?,
+            image_id: id(row, "image_id")?,
+            promoted_at: time(row, "promoted_at")?,
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for ReservationRow {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            id: id(row, "id")?,
+            product: row.try_get("product")?,
+            version: row.try_get("version")?,
+            filename: row.try_get("filename")?,
+            hardware: list(row, "hardware")?,
+            holder: id(row, "holder")?,
+            expired: row.try_get("expired")?,
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for AuditRow {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            at: time(row, "at")?,
+            product: row.try_get("product")?,
+            revision: row.try_get("revision")?,
+            actor: row.try_get("actor")?,
+            action: row.try_get("action")?,
+            version: row.try_get("version")?,
+            channel: row.try_get("channel")?,
+            details: value(row, "details")?,
+        })
+    }
+}

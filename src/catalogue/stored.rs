@@ -1,0 +1,275 @@
+//! What both databases store alike: the rows, how they become domain types, and the values as they enter.
+//!
+//! A row that no longer parses (somebody edited the database, or a newer program wrote it) is an `Internal` error
+//! with the parser's words as its cause; it is never skipped, as devices would silently lose an offer.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    error::Error as StdError,
+    time::Duration,
+};
+
+use chrono::{DateTime, SubsecRound, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Audit, AuditEntry, Reservation};
+use crate::{
+    domain::{
+        ChannelName, Digests, FileName, Hardware, Image, Product, ProductName, ProductSettings, ProductState,
+        Promotion, Recall, Release, Revision, Version,
+    },
+    error::{Error, Kind, Result},
+};
+
+pub(super) struct ProductRow {
+    pub id: Uuid,
+    pub name: String,
+    pub settings: serde_json::Value,
+    pub created_at: DateTime<Utc>,
+    pub revision: i64,
+}
+
+pub(super) struct ReleaseRow {
+    pub id: Uuid,
+    pub product_id: Uuid,
+    pub version: String,
+    pub notes: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub recalled_at: Option<DateTime<Utc>>,
+    pub recall_reason: Option<String>,
+}
+
+pub(super) struct ImageRow {
+    pub id: Uuid,
+    pub release_id: Uuid,
+    pub filename: String,
+    pub hardware: Vec<String>,
+    pub size: i64,
+    pub sha256: Vec<u8>,
+    pub sha1: Vec<u8>,
+    pub md5: Vec<u8>,
+    pub etag: String,
+    pub created_at: DateTime<Utc>,
+}
+
+pub(super) struct PromotionRow {
+    pub product_id: Uuid,
+    pub channel: String,
+    pub image_id: Uuid,
+    pub promoted_at: DateTime<Utc>,
+}
+
+pub(super) struct ReservationRow {
+    pub id: Uuid,
+    pub product: String,
+    pub version: String,
+    pub filename: String,
+    pub hardware: Vec<String>,
+    pub holder: Uuid,
+    pub expired: bool,
+}
+
+pub(super) struct AuditRow {
+    pub at: DateTime<Utc>,
+    pub product: String,
+    pub revision: i64,
+    pub actor: String,
+    pub action: String,
+    pub version: Option<String>,
+    pub channel: Option<String>,
+    pub details: serde_json::Value,
+}
+
+/// [`ProductSettings`] as stored. Unlike those, it ignores what it does not know: while replicas are upgraded one by
+/// one, the old ones read what the new ones wrote.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct StoredSettings {
+    hardware: BTreeSet<Hardware>,
+    max_image_bytes: Option<u64>,
+}
+
+/// The settings as they are stored.
+pub(super) fn settings(settings: &ProductSettings) -> serde_json::Value {
+    let ProductSettings { hardware, max_image_bytes } = settings.clone();
+    serde_json::to_value(StoredSettings { hardware, max_image_bytes }).expect("has only string keys")
+}
+
+/// A stored text as its type.
+fn parsed<T, E: StdError + Send + Sync + 'static>(result: Result<T, E>) -> Result<T> {
+    result.map_err(Error::internal)
+}
+
+fn hardware(names: &[String]) -> Result<BTreeSet<Hardware>> {
+    names.iter().map(|name| parsed(Hardware::parse(name))).collect()
+}
+
+fn digest<const N: usize>(bytes: Vec<u8>) -> Result<[u8; N]> {
+    let length = bytes.len();
+    bytes.try_into().map_err(|_| Error::internal(format!("a stored digest has {length} bytes, not {N}")))
+}
+
+/// A stored count; the tables hold it to be positive.
+pub(super) fn count(stored: i64) -> Result<u64> {
+    parsed(u64::try_from(stored))
+}
+
+/// A count as it is stored.
+pub(super) fn stored_count(count: u64) -> Result<i64> {
+    parsed(i64::try_from(count))
+}
+
+/// A revision as it is stored; one that is beyond the column is newer than all there are.
+pub(super) fn stored_revision(revision: Revision) -> i64 {
+    i64::try_from(revision.0).unwrap_or(i64::MAX)
+}
+
+/// What both databases keep of a time: microseconds. Cut where it enters, so that what is read equals what was
+/// written.
+pub(super) fn stored_time(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.trunc_subsecs(6)
+}
+
+/// A lease in microseconds.
+pub(super) fn stored_lease(lease: Duration) -> i64 {
+    // A century is as good as for ever, and far from the end of both databases' calendars.
+    const LONGEST: i64 = 100 * 365 * 24 * 3_600 * 1_000_000;
+    i64::try_from(lease.as_micros()).map_or(LONGEST, |micros| micros.min(LONGEST))
+}
+
+/// The hardware as it is stored.
+pub(super) fn hardware_names(hardware: &BTreeSet<Hardware>) -> Vec<String> {
+    hardware.iter().map(ToString::to_string).collect()
+}
+
+/// What a reservation covers, sorted: two that overlap then wait for each other in one order, and never in a circle.
+pub(super) fn slots(reservation: &Reservation) -> Vec<String> {
+    let mut slots = vec![format!("file:{}", reservation.filename)];
+    if reservation.hardware.is_empty() {
+        slots.push("hardware:*".to_owned());
+    }
+    slots.extend(reservation.hardware.iter().map(|hardware| format!("hardware:{hardware}")));
+    slots
+}
+
+/// Refuses what Postgres cannot store as text (<https://www.postgresql.org/docs/current/datatype-character.html>);
+/// SQLite could, but an installation must be able to move from one to the other.
+pub(super) fn check_texts<'a>(audit: &Audit, more: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    fn has_nul(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::String(text) => text.contains('\0'),
+            serde_json::Value::Array(values) => values.iter().any(has_nul),
+            serde_json::Value::Object(fields) => {
+                fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value))
+            }
+            _ => false,
+        }
+    }
+    let nul = audit.actor.contains('\0')
+        || has_nul(&audit.details)
+        || more.into_iter().any(|text| text.contains('\0'));
+    if !nul {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Malformed, "text-has-nul", "a text holds a NUL character (U+0000); remove it"))
+}
+
+impl ProductRow {
+    pub fn into_product(self) -> Result<Product> {
+        let StoredSettings { hardware, max_image_bytes } = parsed(serde_json::from_value(self.settings))?;
+        Ok(Product {
+            id: self.id,
+            name: parsed(ProductName::parse(&self.name))?,
+            settings: ProductSettings { hardware, max_image_bytes },
+            created_at: self.created_at,
+            revision: Revision(count(self.revision)?),
+        })
+    }
+}
+
+impl ReservationRow {
+    /// The reservation, and whether its lease has run out.
+    pub fn into_reservation(self) -> Result<(Reservation, bool)> {
+        let reservation = Reservation {
+            id: self.id,
+            product: parsed(ProductName::parse(&self.product))?,
+            version: parsed(Version::parse(&self.version))?,
+            filename: parsed(FileName::parse(&self.filename))?,
+            hardware: hardware(&self.hardware)?,
+            holder: self.holder,
+        };
+        Ok((reservation, self.expired))
+    }
+}
+
+impl AuditRow {
+    pub fn into_entry(self) -> Result<AuditEntry> {
+        Ok(AuditEntry {
+            at: self.at,
+            product: parsed(ProductName::parse(&self.product))?,
+            revision: Revision(count(self.revision)?),
+            actor: self.actor,
+            action: self.action,
+            version: self.version,
+            channel: self.channel,
+            details: self.details,
+        })
+    }
+}
+
+impl ImageRow {
+    fn into_image(self) -> Result<Image> {
+        Ok(Image {
+            id: self.id,
+            filename: parsed(FileName::parse(&self.filename))?,
+            hardware: hardware(&self.hardware)?,
+            size: count(self.size)?,
+            digests: Digests {
+                sha256: digest(self.sha256)?,
+                sha1: digest(self.sha1)?,
+                md5: digest(self.md5)?,
+            },
+            etag: self.etag,
+            created_at: self.created_at,
+        })
+    }
+}
+
+/// Products with all that belongs to them; every list keeps the order of its rows.
+pub(super) fn assemble(
+    products: Vec<Product>,
+    releases: Vec<ReleaseRow>,
+    images: Vec<ImageRow>,
+    promotions: Vec<PromotionRow>,
+) -> Result<Vec<ProductState>> {
+    let mut images_of: HashMap<Uuid, Vec<Image>> = HashMap::new();
+    for row in images {
+        images_of.entry(row.release_id).or_default().push(row.into_image()?);
+    }
+    let mut releases_of: HashMap<Uuid, Vec<Release>> = HashMap::new();
+    for row in releases {
+        releases_of.entry(row.product_id).or_default().push(Release {
+            id: row.id,
+            version: parsed(Version::parse(&row.version))?,
+            notes: row.notes,
+            created_at: row.created_at,
+            recall: row.recalled_at.zip(row.recall_reason).map(|(at, reason)| Recall { at, reason }),
+            images: images_of.remove(&row.id).unwrap_or_default(),
+        });
+    }
+    let mut promotions_of: HashMap<Uuid, Vec<Promotion>> = HashMap::new();
+    for row in promotions {
+        promotions_of.entry(row.product_id).or_default().push(Promotion {
+            channel: parsed(ChannelName::parse(&row.channel))?,
+            image: row.image_id,
+            at: row.promoted_at,
+        });
+    }
+    let states = products.into_iter().map(|product| ProductState {
+        releases: releases_of.remove(&product.id).unwrap_or_default(),
+        promotions: promotions_of.remove(&product.id).unwrap_or_default(),
+        product,
+    });
+    Ok(states.collect())
+}

@@ -1,0 +1,207 @@
+//! The conformance suite of the catalogue: what its port promises, held against every implementation.
+//!
+//! A case is an `async fn(Arc<dyn Catalogue>)` in one of the submodules, and gets an empty, migrated catalogue. What
+//! only one implementation can show is in [`on_postgres_only`] and [`on_sqlite_only`].
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use firmament::{
+    catalogue::{Audit, Catalogue, NewImage, Promote, Reservation, Reserved, SqliteCatalogue, Written},
+    domain::{
+        ChannelName, Digests, FileName, Hardware, Image, Product, ProductName, ProductSettings, ProductState,
+        Revision, Version,
+    },
+};
+use uuid::Uuid;
+
+use crate::postgres::Database;
+
+mod changes;
+mod on_postgres_only;
+mod on_sqlite_only;
+mod products;
+mod publishing;
+mod reservations;
+
+/// Far longer than any test.
+const LEASE: Duration = Duration::from_secs(600);
+
+/// Runs each case on both implementations.
+macro_rules! conformance {
+    ($($module:ident: $($case:ident),+ $(,)?;)+) => {
+        mod on_postgres {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let database = super::Database::create().await;
+                    super::$module::$case(std::sync::Arc::new(database.catalogue().await)).await;
+                    database.drop().await;
+                }
+            )+)+
+        }
+        mod on_sqlite {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let folder = tempfile::tempdir().expect("there is a temporary folder");
+                    super::$module::$case(std::sync::Arc::new(super::sqlite(&folder).await)).await;
+                }
+            )+)+
+        }
+    };
+}
+
+conformance! {
+    products:
+        a_product_is_created_updated_or_left_as_it_is,
+        products_are_listed_by_name_and_an_unknown_one_is_none,
+        settings_come_back_exactly;
+    reservations:
+        a_free_slot_is_granted_and_leaves_the_revision,
+        the_same_file_name_is_held,
+        overlapping_hardware_is_held_and_disjoint_is_not,
+        all_hardware_and_a_named_one_do_not_meet,
+        another_version_or_product_is_free,
+        a_reservation_judged_on_old_facts_is_stale,
+        the_oldest_of_several_holders_is_told,
+        the_same_reservation_again_is_granted,
+        a_lease_is_renewed_by_its_holder_only,
+        a_lease_that_ran_out_can_be_claimed_once,
+        many_claims_have_one_winner,
+        leases_of_an_earlier_life_end,
+        only_the_holder_releases,
+        many_reservations_of_one_slot_have_one_winner,
+        overlapping_reservations_never_deadlock;
+    publishing:
+        an_image_comes_back_exactly,
+        a_second_image_joins_the_release,
+        publishing_on_old_facts_is_stale_and_keeps_the_reservation,
+        publishing_without_the_reservation_is_lost,
+        publishing_promotes_and_withdraws,
+        promoting_changes_what_a_channel_offers,
+        promoting_an_unknown_image_fails_and_changes_nothing,
+        a_recall_happens_once,
+        recalling_an_unknown_release_is_told,
+        known_keys_are_those_of_images,
+        the_audit_log_tells_who_did_what,
+        a_text_with_nul_is_refused;
+    changes:
+        pages_tell_everything_in_order,
+        a_product_that_changed_is_told_once_with_all_it_has,
+        concurrent_changes_are_serial_and_a_follower_sees_them_all,
+        a_listener_hears_a_change,
+        migrating_again_does_nothing;
+}
+
+async fn sqlite(folder: &tempfile::TempDir) -> SqliteCatalogue {
+    let catalogue = SqliteCatalogue::open(folder.path().join("catalogue.sqlite"))
+        .await
+        .expect("the folder can be written");
+    catalogue.migrate().await.expect("an empty database can be migrated");
+    catalogue
+}
+
+fn product_name(name: &str) -> ProductName {
+    ProductName::parse(name).expect("valid")
+}
+
+fn version(text: &str) -> Version {
+    Version::parse(text).expect("valid")
+}
+
+fn hardware(names: &[&str]) -> BTreeSet<Hardware> {
+    names.iter().map(|name| Hardware::parse(name).expect("valid")).collect()
+}
+
+fn audit(action: &'static str) -> Audit {
+    Audit {
+        actor: "tester".to_owned(),
+        action,
+        version: None,
+        channel: None,
+        details: serde_json::Value::Null,
+    }
+}
+
+/// A product with default settings.
+async fn new_product(catalogue: &Arc<dyn Catalogue>, name: &str) -> Product {
+    let put = catalogue.put_product(&product_name(name), &ProductSettings::default(), &audit("")).await;
+    put.expect("the catalogue works").0
+}
+
+/// A reservation of a holder of its own.
+fn reservation(product: &Product, version_text: &str, filename: &str, names: &[&str]) -> Reservation {
+    Reservation {
+        id: Uuid::now_v7(),
+        product: product.name.clone(),
+        version: version(version_text),
+        filename: FileName::parse(filename).expect("valid"),
+        hardware: hardware(names),
+        holder: Uuid::now_v7(),
+    }
+}
+
+/// What is published under a reservation.
+fn new_image(reservation: &Reservation, notes: Option<&str>) -> NewImage {
+    NewImage {
+        image: Image {
+            id: reservation.id,
+            filename: reservation.filename.clone(),
+            hardware: reservation.hardware.clone(),
+            size: 5_000_000_000,
+            digests: Digests { sha256: [0xff; 32], sha1: [0; 20], md5: [7; 16] },
+            etag: "9b2cf535f27731c974343645a3985328-3".to_owned(),
+            created_at: a_time(),
+        },
+        reservation: reservation.clone(),
+        notes: notes.map(Into::into),
+    }
+}
+
+/// A time that a database with microseconds cannot keep as it is.
+fn a_time() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_751_234_567, 123_456_789).expect("in range")
+}
+
+async fn revision_of(catalogue: &Arc<dyn Catalogue>, name: &ProductName) -> Revision {
+    state_of(catalogue, name).await.product.revision
+}
+
+async fn state_of(catalogue: &Arc<dyn Catalogue>, name: &ProductName) -> ProductState {
+    catalogue.product(name).await.expect("the catalogue works").expect("the product exists")
+}
+
+/// Reserves at the product's current revision.
+async fn reserve(catalogue: &Arc<dyn Catalogue>, reservation: &Reservation) -> Reserved {
+    let judged_at = revision_of(catalogue, &reservation.product).await;
+    catalogue.reserve(reservation, judged_at, LEASE).await.expect("the catalogue works")
+}
+
+/// Publishes at the product's current revision, and expects success.
+async fn publish(catalogue: &Arc<dyn Catalogue>, new: &NewImage, promote: Option<&Promote>) -> ProductState {
+    assert_eq!(reserve(catalogue, &new.reservation).await, Reserved::Granted);
+    let judged_at = revision_of(catalogue, &new.reservation.product).await;
+    done(catalogue.publish(new, promote, judged_at, &audit("image.publish")).await)
+}
+
+fn done<T: std::fmt::Debug>(written: firmament::error::Result<Written<T>>) -> T {
+    match written {
+        Ok(Written::Done(value)) => value,
+        other => panic!("not done: {other:?}"),
+    }
+}
+
+fn promote(channel: &str, images: &[Uuid], withdraw: &[Uuid]) -> Promote {
+    Promote {
+        channel: ChannelName::parse(channel).expect("valid"),
+        images: images.to_vec(),
+        withdraw: withdraw.to_vec(),
+    }
+}
+
+/// The images that a channel may offer.
+fn promoted(state: &ProductState, channel: &str) -> BTreeSet<Uuid> {
+    let promotions = state.promotions.iter().filter(|promotion| promotion.channel.as_str() == channel);
+    promotions.map(|promotion| promotion.image).collect()
+}

@@ -1,0 +1,61 @@
+//! Products and their settings.
+
+use std::sync::Arc;
+
+use firmament::{catalogue::Catalogue, domain::ProductSettings};
+
+use super::{audit, hardware, new_product, product_name};
+
+pub async fn a_product_is_created_updated_or_left_as_it_is(catalogue: Arc<dyn Catalogue>) {
+    let name = product_name("thermo-x");
+    let settings = ProductSettings { hardware: hardware(&["rev-a"]), max_image_bytes: Some(1) };
+    let before = catalogue.revision().await.expect("works");
+
+    let (created, is_new) = catalogue.put_product(&name, &settings, &audit("x")).await.expect("works");
+    assert!(is_new);
+    assert_eq!((&created.name, &created.settings), (&name, &settings));
+    assert_eq!(created.revision.0, before.0 + 1);
+    assert_eq!(catalogue.revision().await.expect("works"), created.revision);
+
+    let (same, is_new) = catalogue.put_product(&name, &settings, &audit("x")).await.expect("works");
+    assert_eq!((same, is_new), (created.clone(), false));
+    assert_eq!(catalogue.revision().await.expect("works"), created.revision);
+
+    let other = ProductSettings { max_image_bytes: None, ..settings };
+    let (updated, is_new) = catalogue.put_product(&name, &other, &audit("x")).await.expect("works");
+    assert!(!is_new);
+    assert_eq!((updated.id, updated.created_at, &updated.settings), (created.id, created.created_at, &other));
+    assert_eq!(updated.revision.0, created.revision.0 + 1);
+    let read = catalogue.product(&name).await.expect("works").expect("exists");
+    assert_eq!(read.product, updated);
+
+    let actions: Vec<String> =
+        catalogue.audit(&name, 10).await.expect("works").into_iter().map(|entry| entry.action).collect();
+    assert_eq!(actions, ["product.update", "product.create"]);
+}
+
+pub async fn products_are_listed_by_name_and_an_unknown_one_is_none(catalogue: Arc<dyn Catalogue>) {
+    assert!(catalogue.products().await.expect("works").is_empty());
+    // An order by locale would put `a-b` after `ab`.
+    for name in ["b", "ab", "a-b", "0"] {
+        new_product(&catalogue, name).await;
+    }
+    let names: Vec<String> =
+        catalogue.products().await.expect("works").iter().map(|product| product.name.to_string()).collect();
+    assert_eq!(names, ["0", "a-b", "ab", "b"]);
+    assert_eq!(catalogue.product(&product_name("unknown")).await.expect("works"), None);
+    assert!(catalogue.audit(&product_name("unknown"), 10).await.expect("works").is_empty());
+}
+
+pub async fn settings_come_back_exactly(catalogue: Arc<dyn Catalogue>) {
+    let all = [
+        ProductSettings::default(),
+        ProductSettings { hardware: hardware(&["B", "a", "a.1_2-3"]), max_image_bytes: Some(u64::MAX) },
+    ];
+    for (index, settings) in all.iter().enumerate() {
+        let name = product_name(&format!("product-{index}"));
+        let (put, _) = catalogue.put_product(&name, settings, &audit("x")).await.expect("works");
+        let read = catalogue.product(&name).await.expect("works").expect("exists");
+        assert_eq!((&put, &put.settings), (&read.product, settings));
+    }
+}
