@@ -26,6 +26,10 @@
 
 pub mod bucket;
 pub mod catalogue;
+pub mod cdn;
+pub mod config;
+pub mod data_dir;
 pub mod domain;
 pub mod error;
+pub mod telemetry;
 pub mod version_check;

@@ -1,0 +1,115 @@
+//! Links: where a device gets an image from.
+//!
+//! Three kinds, by configuration: the CDN's base URL plus the key, with or without a token; a presigned URL of the
+//! bucket; the device listener itself, in the embedded default. Making a link is pure arithmetic on the key and the
+//! time: no request, no state, so a check never waits for it and every replica makes the same one.
+//!
+//! Links that expire are signed for a window of time, not for the moment: within a quarter of their lifetime
+//! they stay the same, byte for byte, so that answers can be cached and a device that resumes uses the URL it had.
+//! At least the whole lifetime is left when one is given out.
+//!
+//! What it does not do: purge, verify what the CDN serves, or talk to it at all.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{bucket::ObjectKey, error::Result};
+
+mod akamai;
+mod presign;
+
+pub use akamai::AkamaiToken;
+pub use presign::Presigner;
+
+/// The path below which the device listener serves images of a directory bucket.
+pub const DOWNLOAD_PATH: &str = "/v1/download/";
+
+/// Makes links.
+pub enum Links {
+    /// Base URL (without a trailing slash) + `/` + key.
+    Cdn(String),
+    /// The same with an Akamai token as query.
+    AkamaiToken(AkamaiToken),
+    /// Presigned URLs of an S3 bucket.
+    Presigned(Presigner),
+    /// The device listener: its public URL, or else whatever host the request names.
+    Device(Option<String>),
+}
+
+/// A link to an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The URL.
+    pub url: String,
+    /// When it stops working; `None` = never.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Links {
+    /// The link to an image, as given out at `now`. `host` is what the request names as its host.
+    ///
+    /// # Errors
+    /// When signing fails, which no key of ours makes it do.
+    pub fn link(&self, key: &ObjectKey, now: DateTime<Utc>, host: &str) -> Result<Link> {
+        match self {
+            Self::Cdn(base) => Ok(Link { url: [base, key.as_str()].join("/"), expires_at: None }),
+            Self::AkamaiToken(token) => Ok(token.link(key, now)),
+            Self::Presigned(presigner) => presigner.link(key, now),
+            Self::Device(Some(base)) => {
+                Ok(Link { url: format!("{base}{DOWNLOAD_PATH}{key}"), expires_at: None })
+            }
+            Self::Device(None) => {
+                Ok(Link { url: format!("http://{host}{DOWNLOAD_PATH}{key}"), expires_at: None })
+            }
+        }
+    }
+}
+
+/// When the window that `now` is in began, and when what is signed in it expires.
+fn window(now: DateTime<Utc>, lifetime: Duration) -> (DateTime<Utc>, DateTime<Utc>) {
+    let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX / 8).max(4);
+    let width = lifetime / 4;
+    let start = now.timestamp().div_euclid(width) * width;
+    let at = |seconds: i64| DateTime::from_timestamp(seconds, 0).unwrap_or(now + TimeDelta::days(7));
+    (at(start), at(start + width + lifetime))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{FileName, Version};
+
+    pub(super) fn key() -> ObjectKey {
+        let version = Version::parse("1.4.0-rc.1").expect("valid");
+        ObjectKey::of("thermo-x", &version, &FileName::parse("app.bin").expect("valid"))
+    }
+
+    #[test]
+    fn plain_links_are_base_and_key() {
+        let now = DateTime::UNIX_EPOCH;
+        let url = |links: Links| links.link(&key(), now, "fw.local:8080").expect("a link").url;
+        assert_eq!(
+            url(Links::Cdn("https://fw.example.com/x".into())),
+            "https://fw.example.com/x/thermo-x/1.4.0-rc.1/app.bin"
+        );
+        assert_eq!(url(Links::Device(None)), "http://fw.local:8080/v1/download/thermo-x/1.4.0-rc.1/app.bin");
+        assert_eq!(
+            url(Links::Device(Some("https://up.example.com".into()))),
+            "https://up.example.com/v1/download/thermo-x/1.4.0-rc.1/app.bin"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_whole_lifetime_is_left(now in 0i64..4_000_000_000, lifetime in 60u64..600_000) {
+            let now = DateTime::from_timestamp(now, 0).expect("in range");
+            let (start, end) = window(now, Duration::from_secs(lifetime));
+            prop_assert!(start <= now);
+            prop_assert!((end - now).num_seconds() >= lifetime as i64);
+            prop_assert!((end - start).num_seconds() <= (lifetime + lifetime / 4) as i64);
+        }
+    }
+}

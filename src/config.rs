@@ -1,0 +1,427 @@
+//! Settings: built-in defaults <- file <- environment <- flags, typed and validated, secrets redacted.
+//!
+//! `config/default.toml` is the commented reference and, embedded in the binary, the lowest layer. An unknown key
+//! is an error that names it. What can be judged without a network is judged here, all of it at once, so that
+//! a server that starts has settings that make sense.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bucket::S3Settings,
+    domain::ProductName,
+    error::{Error, Kind, Result},
+};
+
+mod field;
+
+/// The commented reference of all settings.
+pub const DEFAULTS: &str = include_str!("../config/default.toml");
+
+/// The shortest accepted publisher token, in characters.
+const SHORTEST_TOKEN: usize = 16;
+
+/// All settings.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// What the process keeps on this machine.
+    pub data_dir: PathBuf,
+    /// The private listener.
+    pub publisher: Publisher,
+    /// The public listener.
+    pub device: Device,
+    /// Absent: SQLite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalogue: Option<CatalogueSettings>,
+    /// Absent: a directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<BucketSettings>,
+    /// Absent: no backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BucketSettings>,
+    /// Absent: no CDN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cdn: Option<Cdn>,
+    /// Presigned bucket URLs.
+    pub presign: Presign,
+    /// Logs.
+    pub log: Log,
+    /// The end of the process.
+    pub shutdown: Shutdown,
+}
+
+/// The private listener.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publisher {
+    /// Its address.
+    pub listen: SocketAddr,
+    /// The first token; absent: made at first start.
+    #[serde(default, serialize_with = "field::hidden", skip_serializing_if = "Option::is_none")]
+    pub token: Option<SecretString>,
+    /// In bytes.
+    pub max_image_bytes: u64,
+    /// Uploads at once.
+    pub max_uploads: usize,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// More tokens, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokens: BTreeMap<String, TokenSettings>,
+}
+
+/// A named token.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenSettings {
+    /// The secret.
+    #[serde(serialize_with = "field::hidden_secret")]
+    pub token: SecretString,
+    /// What it may do.
+    #[serde(deserialize_with = "field::list")]
+    pub scopes: Vec<Scope>,
+    /// The products that it may touch; empty = all.
+    #[serde(default, deserialize_with = "field::list")]
+    pub products: Vec<ProductName>,
+}
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// See releases, products, audit log and status.
+    Read,
+    /// Upload, promote, recall.
+    Publish,
+    /// Products; implies the others.
+    Admin,
+}
+
+/// The public listener.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Its address.
+    pub listen: SocketAddr,
+    /// How it is reached from outside, without a trailing slash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// When a device should ask again.
+    #[serde(with = "field::duration")]
+    pub poll_interval: Duration,
+    /// How long a shared cache may keep an answer.
+    #[serde(with = "field::duration")]
+    pub cache_lifetime: Duration,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Downloads under way at once.
+    pub max_downloads: usize,
+}
+
+/// The catalogue in Postgres.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogueSettings {
+    /// `postgres://…`
+    #[serde(serialize_with = "field::without_password")]
+    pub url: SecretString,
+    /// Connections of this replica at once.
+    #[serde(default = "field::catalogue_connections")]
+    pub max_connections: u32,
+}
+
+/// A bucket in S3.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BucketSettings {
+    /// The service's URL.
+    pub endpoint: String,
+    /// The region's name as the service knows it.
+    pub region: String,
+    /// The bucket's name.
+    pub name: String,
+    /// The key's public half.
+    pub access_key_id: String,
+    /// The key's secret half.
+    #[serde(serialize_with = "field::hidden_secret")]
+    pub secret_access_key: SecretString,
+    /// Bucket name in the path, not in the host name.
+    #[serde(default = "field::yes")]
+    pub path_style: bool,
+}
+
+/// The CDN.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cdn {
+    /// Link = base URL + `/` + key.
+    pub base_url: String,
+    /// Absent: links carry no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<CdnToken>,
+}
+
+/// How links are signed for the CDN.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CdnToken {
+    /// The scheme.
+    pub kind: CdnTokenKind,
+    /// Hex.
+    #[serde(serialize_with = "field::hidden_secret")]
+    pub key: SecretString,
+    /// The query parameter's name.
+    #[serde(default = "field::token_name")]
+    pub name: String,
+    /// How long a link works after it was given out, at least.
+    #[serde(with = "field::duration", default = "field::day")]
+    pub lifetime: Duration,
+}
+
+/// The schemes of CDN tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CdnTokenKind {
+    /// Akamai Auth Token 2.0.
+    Akamai,
+}
+
+/// Presigned bucket URLs.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Presign {
+    /// How long a link works after it was given out, at least.
+    #[serde(with = "field::duration")]
+    pub lifetime: Duration,
+}
+
+/// Logs.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// A level or directives.
+    pub level: String,
+}
+
+/// The logs' form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The end of the process.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shutdown {
+    /// Between "not ready" and the end of accepting.
+    #[serde(with = "field::duration")]
+    pub delay: Duration,
+    /// For what is under way.
+    #[serde(with = "field::duration")]
+    pub limit: Duration,
+}
+
+impl Settings {
+    /// Reads all layers. `data_dir` is the flag, which wins over everything.
+    ///
+    /// # Errors
+    /// Kind `Malformed`, code `settings-invalid`: a file that cannot be read, an unknown key, a value of the wrong
+    /// kind, or a contradiction. The message has one line per problem.
+    pub fn load(file: Option<&Path>, data_dir: Option<&Path>) -> Result<Self> {
+        let environment =
+            config::Environment::with_prefix("FIRMAMENT").prefix_separator("__").separator("__");
+        Self::load_from(file, environment, data_dir)
+    }
+
+    fn load_from(
+        file: Option<&Path>,
+        environment: config::Environment,
+        data_dir: Option<&Path>,
+    ) -> Result<Self> {
+        let mut layers =
+            config::Config::builder().add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml));
+        if let Some(file) = file {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| invalid(format!("cannot read {}: {error}", file.display())))?;
+            // Parsed by itself first: the message then shows line and column.
+            if let Err(error) = text.parse::<toml::Table>() {
+                return Err(invalid(format!("{}: {error}", file.display())));
+            }
+            layers = layers.add_source(config::File::from_str(&text, config::FileFormat::Toml));
+        }
+        layers = layers.add_source(environment);
+        if let Some(directory) = data_dir {
+            let directory = directory.to_string_lossy().into_owned();
+            layers = layers
+                .set_override("data_dir", directory)
+                .map_err(|error| invalid(format!("--data-dir: {error}")))?;
+        }
+        let merged = layers.build().map_err(|error| invalid(error.to_string()))?;
+        let settings: Self = serde_path_to_error::deserialize(merged).map_err(|error| {
+            let path = error.path().to_string();
+            let why = error.into_inner().to_string();
+            let hint =
+                if why.contains("socket address") { ", use ADDRESS:PORT such as 127.0.0.1:8080" } else { "" };
+            invalid(format!("{path}: {why}{hint}"))
+        })?;
+        let problems = settings.problems();
+        if problems.is_empty() { Ok(settings) } else { Err(invalid(problems.join("\n"))) }
+    }
+
+    /// The settings in effect as TOML, secrets hidden.
+    ///
+    /// # Errors
+    /// When a path cannot be written as text.
+    pub fn redacted(&self) -> Result<String> {
+        toml::to_string(self).map_err(Error::internal)
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut wrong = |is_wrong: bool, text: String| {
+            if is_wrong {
+                problems.push(text);
+            }
+        };
+        let publisher = &self.publisher;
+        wrong(
+            publisher.listen == self.device.listen && publisher.listen.port() != 0,
+            format!("publisher.listen and device.listen are both {}: use two addresses", publisher.listen),
+        );
+        wrong(publisher.max_uploads == 0, "publisher.max_uploads is 0: nothing could be published".into());
+        wrong(
+            publisher.max_image_bytes == 0,
+            "publisher.max_image_bytes is 0: nothing could be published".into(),
+        );
+        wrong(publisher.max_connections == 0, "publisher.max_connections is 0: nobody could connect".into());
+        wrong(self.device.max_connections == 0, "device.max_connections is 0: nobody could connect".into());
+        wrong(self.device.max_downloads == 0, "device.max_downloads is 0: nobody could download".into());
+        wrong(
+            self.device.poll_interval < Duration::from_secs(1),
+            "device.poll_interval: use at least 1s".into(),
+        );
+        let named = publisher
+            .tokens
+            .iter()
+            .map(|(name, token)| (format!("publisher.tokens.{name}.token"), &token.token));
+        let first = publisher.token.iter().map(|token| ("publisher.token".to_owned(), token));
+        for (key, token) in first.chain(named) {
+            let token = token.expose_secret();
+            wrong(
+                token.len() < SHORTEST_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()),
+                format!("{key}: use at least {SHORTEST_TOKEN} printable characters without spaces"),
+            );
+        }
+        for (name, token) in &publisher.tokens {
+            wrong(
+                token.scopes.is_empty(),
+                format!("publisher.tokens.{name}.scopes is empty: it could do nothing"),
+            );
+        }
+        if let Some(url) = &self.device.public_url {
+            wrong(!is_http_url(url), format!("device.public_url {url:?}: use http://HOST or https://HOST"));
+        }
+        if let Some(catalogue) = &self.catalogue {
+            let url = catalogue.url.expose_secret();
+            wrong(
+                !url.starts_with("postgres://") && !url.starts_with("postgresql://"),
+                "catalogue.url: use postgres://USER:PASSWORD@HOST/DATABASE, or leave [catalogue] out for SQLite".into(),
+            );
+            wrong(catalogue.max_connections < 2, "catalogue.max_connections: use at least 2".into());
+        }
+        for (section, bucket) in [("bucket", &self.bucket), ("backup", &self.backup)] {
+            let Some(bucket) = bucket else { continue };
+            let endpoint = &bucket.endpoint;
+            wrong(
+                !is_http_url(endpoint),
+                format!("{section}.endpoint {endpoint:?}: use http://HOST or https://HOST"),
+            );
+            for (key, value) in
+                [("region", &bucket.region), ("name", &bucket.name), ("access_key_id", &bucket.access_key_id)]
+            {
+                wrong(value.is_empty(), format!("{section}.{key} is empty"));
+            }
+        }
+        if let Some(cdn) = &self.cdn {
+            wrong(!is_http_url(&cdn.base_url), format!("cdn.base_url {:?}: use https://HOST", cdn.base_url));
+            if let Some(token) = &cdn.token {
+                let key = token.key.expose_secret();
+                wrong(
+                    key.is_empty() || hex::decode(key).is_err(),
+                    "cdn.token.key: use an even number of hex digits".into(),
+                );
+                wrong(
+                    token.name.is_empty()
+                        || !token.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'),
+                    "cdn.token.name: use letters, digits and '_'".into(),
+                );
+                wrong(token.lifetime < Duration::from_secs(60), "cdn.token.lifetime: use at least 1m".into());
+            }
+        }
+        wrong(self.data_dir.as_os_str().is_empty(), "data_dir is empty: name a directory".into());
+        wrong(
+            !is_log_filter(&self.log.level),
+            format!(
+                "log.level {:?}: use error, warn, info, debug or trace, or directives such as \"info,firmament=debug\"",
+                self.log.level
+            ),
+        );
+        // S3 allows presigned URLs for 7 days; a quarter of the lifetime is added by rounding.
+        let longest = Duration::from_secs(7 * 24 * 3600 * 4 / 5);
+        wrong(
+            self.presign.lifetime < Duration::from_secs(60) || self.presign.lifetime > longest,
+            "presign.lifetime: use 1m to 134h".into(),
+        );
+        problems
+    }
+}
+
+impl BucketSettings {
+    /// The same for the S3 client.
+    pub fn to_s3(&self) -> S3Settings {
+        S3Settings {
+            endpoint: self.endpoint.trim_end_matches('/').to_owned(),
+            region: self.region.clone(),
+            name: self.name.clone(),
+            access_key_id: self.access_key_id.clone(),
+            secret_access_key: self.secret_access_key.clone(),
+            path_style: self.path_style,
+        }
+    }
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(Kind::Malformed, "settings-invalid", message)
+}
+
+/// A level, or a list of levels and `target=level`. The filter itself takes any word for a target, and then shows nothing.
+fn is_log_filter(text: &str) -> bool {
+    let is_level = |text: &str| text.parse::<tracing::level_filters::LevelFilter>().is_ok();
+    text.split(',').all(|directive| directive.contains('=') || is_level(directive.trim()))
+}
+
+fn is_http_url(text: &str) -> bool {
+    let Ok(url) = text.parse::<http::Uri>() else { return false };
+    matches!(url.scheme_str(), Some("http" | "https"))
+        && url.host().is_some_and(|host| !host.is_empty())
+        && url.query().is_none()
+}
+
+#[cfg(test)]
+mod tests;

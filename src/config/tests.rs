@@ -1,0 +1,126 @@
+use std::collections::HashMap;
+
+use super::*;
+
+fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("firmament.toml");
+    std::fs::write(&path, file).expect("writable");
+    let variables: HashMap<String, String> =
+        environment.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    let environment = config::Environment::with_prefix("FIRMAMENT")
+        .prefix_separator("__")
+        .separator("__")
+        .source(Some(variables));
+    Settings::load_from(Some(&path), environment, None)
+}
+
+fn message(result: Result<Settings>) -> String {
+    result.expect_err("is wrong").to_string()
+}
+
+#[test]
+fn the_reference_is_valid_and_complete() {
+    let settings = load("", &[]).expect("defaults are valid");
+    assert_eq!(settings.publisher.listen.to_string(), "127.0.0.1:8081");
+    assert_eq!(settings.device.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.data_dir, Path::new("./firmament-data"));
+    assert!(settings.catalogue.is_none() && settings.bucket.is_none() && settings.cdn.is_none());
+    // What is commented out is valid as well: the same text with those lines in.
+    let all: String = DEFAULTS
+        .lines()
+        .map(|line| {
+            line.strip_prefix("# ")
+                .filter(|rest| rest.starts_with('[') || rest.contains(" = "))
+                .unwrap_or(line)
+        })
+        .filter(|line| !line.starts_with("products = [] (the"))
+        .map(|line| {
+            line.replace("an even number of hex digits", "00ff")
+                .replace("at least 16 characters", "0123456789abcdef")
+                + "\n"
+        })
+        .filter(|line| !line.starts_with("[backup]"))
+        .collect();
+    load(&all, &[]).expect("the commented keys are keys");
+}
+
+#[test]
+fn later_layers_win() {
+    let file = "data_dir = \"/from-file\"\n[device]\nlisten = \"127.0.0.1:1\"";
+    let settings = load(file, &[("FIRMAMENT__DEVICE__LISTEN", "127.0.0.1:2")]).expect("valid");
+    assert_eq!(settings.device.listen.port(), 2);
+    assert_eq!(settings.data_dir, Path::new("/from-file"));
+}
+
+#[test]
+fn a_key_that_looks_like_a_number_stays_as_it_is() {
+    let settings = load(
+        "[cdn]\nbase_url = \"https://fw.example.com\"",
+        &[("FIRMAMENT__CDN__TOKEN__KIND", "akamai"), ("FIRMAMENT__CDN__TOKEN__KEY", "0012")],
+    )
+    .expect("valid");
+    let token = settings.cdn.and_then(|cdn| cdn.token).expect("is set");
+    assert_eq!(token.key.expose_secret(), "0012");
+    assert_eq!((token.name.as_str(), token.lifetime.as_secs()), ("hdnts", 24 * 3600));
+}
+
+#[test]
+fn an_unknown_key_is_named() {
+    for (file, key) in [
+        ("[publisher]\nlisen = \"127.0.0.1:1\"", "lisen"),
+        ("nonsense = 1", "nonsense"),
+        ("[bucket]\nendpoint = \"http://h\"\nbuckt = 1", "buckt"),
+    ] {
+        let message = message(load(file, &[]));
+        assert!(message.contains(key), "{message}");
+    }
+    let message = message(load("", &[("FIRMAMENT__DEVICE__LISEN", "x")]));
+    assert!(message.contains("lisen"), "{message}");
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let message = message(load(
+        "[publisher]\nlisten = \"127.0.0.1:8080\"\ntoken = \"short\"\n[catalogue]\nurl = \"mysql://x\"",
+        &[],
+    ));
+    for part in ["both 127.0.0.1:8080", "publisher.token", "catalogue.url"] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
+}
+
+#[test]
+fn wrong_kinds_and_broken_files_are_located() {
+    let error = message(load("[device]\npoll_interval = \"soon\"", &[]));
+    assert!(error.contains("device.poll_interval") && error.contains("5m"), "{error}");
+    let error = message(load("[device\n", &[]));
+    assert!(error.contains("firmament.toml") && error.contains("line 1"), "{error}");
+}
+
+#[test]
+fn named_tokens_come_from_file_and_environment() {
+    let file =
+        "[publisher.tokens.ci]\ntoken = \"0123456789abcdef\"\nscopes = [\"publish\"]\nproducts = [\"a\"]";
+    let settings = load(
+        file,
+        &[
+            ("FIRMAMENT__PUBLISHER__TOKENS__OPS__TOKEN", "fedcba9876543210"),
+            ("FIRMAMENT__PUBLISHER__TOKENS__OPS__SCOPES", "read,admin"),
+        ],
+    )
+    .expect("valid");
+    assert_eq!(settings.publisher.tokens["ops"].scopes, [Scope::Read, Scope::Admin]);
+    assert_eq!(settings.publisher.tokens["ci"].products.len(), 1);
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let file = "[publisher]\ntoken = \"SECRET-0123456789\"\n[catalogue]\nurl = \"postgres://me:SECRET@db/x?password=SECRET\"\n\
+        [bucket]\nendpoint = \"http://h\"\nregion = \"r\"\nname = \"n\"\naccess_key_id = \"i\"\nsecret_access_key = \"SECRET\"";
+    let settings = load(file, &[]).expect("valid");
+    let shown = settings.redacted().expect("is text");
+    assert!(!shown.contains("SECRET") && !format!("{settings:?}").contains("SECRET"), "{shown}");
+    assert!(shown.contains("postgres://me:[hidden]@db/x"), "{shown}");
+    toml::from_str::<toml::Table>(&shown).expect("is TOML");
+}
