@@ -31,5 +31,7 @@ pub mod config;
 pub mod data_dir;
 pub mod domain;
 pub mod error;
+pub mod jobs;
+pub mod publishing;
 pub mod telemetry;
 pub mod version_check;

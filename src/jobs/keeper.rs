@@ -1,0 +1,131 @@
+//! Keeps the snapshot on disk equal to the one in memory, for a replica that starts while the catalogue is down.
+//!
+//! The file is written whole beside its place, synced and renamed, so it is never half there. Its first line names
+//! format and SHA-256 of the rest; a file that does not fit is refused, and said so, not guessed at.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+
+use super::{Reconciler, snapshot::Current};
+use crate::{
+    domain::Snapshot,
+    error::{Error, Kind, Result},
+};
+
+/// The name and version of the format.
+const FORMAT: &str = "firmament-snapshot-1";
+
+/// The reconciler.
+pub struct KeeperJob {
+    /// What it keeps.
+    pub current: Arc<Current>,
+    /// Where.
+    pub path: PathBuf,
+    /// What the file holds.
+    pub kept: Option<Arc<Snapshot>>,
+}
+
+#[async_trait]
+impl Reconciler for KeeperJob {
+    fn name(&self) -> &'static str {
+        "snapshot-keeper"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    // A large snapshot takes a while to write; a publish every second should not keep the disk busy.
+    fn pause(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    async fn pass(&mut self) -> Result<Option<String>> {
+        let Some(snapshot) = self.current.get() else { return Ok(None) };
+        if self.kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, &snapshot)) {
+            return Ok(None);
+        }
+        let (path, written) = (self.path.clone(), Arc::clone(&snapshot));
+        tokio::task::spawn_blocking(move || write(&path, &written)).await.map_err(Error::internal)??;
+        let done = format!("wrote revision {}", snapshot.revision.0);
+        self.kept = Some(snapshot);
+        Ok(Some(done))
+    }
+}
+
+/// Writes a snapshot durably and atomically.
+///
+/// # Errors
+/// Kind `Internal` with the reason: the data directory is full or not writable.
+pub fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
+    let failed = |error: std::io::Error| {
+        Error::internal(format!(
+            "cannot write {}: {error}: check space and rights of the data directory",
+            path.display()
+        ))
+    };
+    let body = serde_json::to_vec(snapshot).map_err(Error::internal)?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+    writeln!(file, "{FORMAT} {}", hex::encode(Sha256::digest(&body))).map_err(failed)?;
+    file.write_all(&body).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+}
+
+/// Reads the snapshot that an earlier life kept; `None` = there is none.
+///
+/// # Errors
+/// Code `snapshot-damaged`: the file is not what was written.
+pub fn read(path: &Path) -> Result<Option<Snapshot>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::internal(format!("cannot read {}: {error}", path.display()))),
+    };
+    let damaged = |why: String| {
+        let message = format!(
+            "{} is not usable ({why}) and is ignored; it is written anew once the catalogue answers",
+            path.display()
+        );
+        Error::new(Kind::Internal, "snapshot-damaged", message)
+    };
+    let line_end =
+        bytes.iter().position(|&byte| byte == b'\n').ok_or_else(|| damaged("it has no header".into()))?;
+    let (header, body) = (&bytes[..line_end], &bytes[line_end + 1..]);
+    let expected = format!("{FORMAT} {}", hex::encode(Sha256::digest(body)));
+    if header != expected.as_bytes() {
+        return Err(damaged("its header or checksum does not fit".into()));
+    }
+    serde_json::from_slice(body).map(Some).map_err(|error| damaged(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Revision, snapshot::tests::product};
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_damaged_is_refused() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("snapshot.json");
+        assert_eq!(read(&path).expect("absence is fine"), None);
+        let state = product(&[("1.0.0", &[&["a"], &[]], false)]);
+        let snapshot = Snapshot::default().with(Revision(7), &[state]);
+        write(&path, &snapshot).expect("writable");
+        assert_eq!(read(&path).expect("readable"), Some(snapshot));
+        let whole = std::fs::read(&path).expect("there");
+        for damaged in [&whole[..whole.len() - 1], &whole[1..], b"", b"{}", &[&whole[..], b" "].concat()] {
+            std::fs::write(&path, damaged).expect("writable");
+            assert_eq!(read(&path).expect_err("damaged").code(), "snapshot-damaged");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The last steps of a publish: one transaction, judged on what is true at that moment.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{
+    ATTEMPTS, Publication, Published, Publishing, change::consent_details, crash, digest::arrived, failure,
+    too_contended,
+};
+use crate::{
+    bucket::StoredObject,
+    catalogue::{Audit, NewImage, Promote, Reservation, Written},
+    domain::{Digests, Image, ProductState},
+    error::{Error, Kind, Result},
+    version_check::{self, Promotable},
+};
+
+/// How long a commit is tried again while the database is away.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+impl Publishing {
+    /// Steps 6 and 7: one transaction, judged on what is true at that moment.
+    pub(super) async fn commit(
+        &self,
+        request: &Publication,
+        reservation: &Reservation,
+        began: DateTime<Utc>,
+        stored: StoredObject,
+        digests: Digests,
+    ) -> Result<Published> {
+        let candidate = &request.candidate;
+        let new = NewImage {
+            reservation: reservation.clone(),
+            image: Image {
+                id: reservation.id,
+                filename: reservation.filename.clone(),
+                hardware: reservation.hardware.clone(),
+                size: stored.size,
+                digests,
+                etag: stored.etag,
+                created_at: began,
+            },
+            notes: request.notes.clone(),
+        };
+        let patience = Instant::now() + PATIENCE;
+        // Whether a commit was sent whose answer we do not have.
+        let mut unanswered = false;
+        loop {
+            let attempt = async {
+                let state = self.product(&request.product).await?;
+                if unanswered && state.image(reservation.id).is_some() {
+                    return Ok(Written::Done(state));
+                }
+                let bytes = arrived(stored.size, &new.image.digests);
+                version_check::verify(&state, candidate, bytes, self.limits).map_err(failure::refusal)?;
+                let promote = match &candidate.channel {
+                    Some(channel) => {
+                        let image = [Promotable { hardware: &candidate.hardware }];
+                        let withdraw = version_check::promote(
+                            &state,
+                            &candidate.version,
+                            channel,
+                            &image,
+                            &candidate.consent,
+                        )
+                        .map_err(Error::refused)?;
+                        Some(Promote { channel: channel.clone(), images: vec![reservation.id], withdraw })
+                    }
+                    None => None,
+                };
+                let withdrawn = promote.as_ref().map_or(&[][..], |promote| &promote.withdraw);
+                let audit = Audit {
+                    actor: request.actor.clone(),
+                    action: "image.publish",
+                    version: Some(candidate.version.clone()),
+                    channel: candidate.channel.clone(),
+                    details: consent_details(&candidate.consent, withdrawn),
+                };
+                unanswered = true;
+                let written =
+                    self.catalogue.publish(&new, promote.as_ref(), state.product.revision, &audit).await?;
+                unanswered = false;
+                Ok(written)
+            };
+            let attempt: Result<Written<ProductState>> = attempt.await;
+            match attempt {
+                Ok(Written::Done(state)) => {
+                    crash::point("committed");
+                    self.changed.notify_one();
+                    tracing::info!(
+                        product = %request.product, version = %candidate.version, filename = %candidate.filename,
+                        channel = candidate.channel.as_ref().map(tracing::field::display), size = stored.size,
+                        actor = request.actor, "published"
+                    );
+                    return Ok(Published { state, image: reservation.id, created: true });
+                }
+                Ok(Written::Stale) => {}
+                Ok(Written::Lost) => return Err(failure::lost()),
+                Err(error) if error.kind() == Kind::Unavailable && Instant::now() < patience => {
+                    tracing::warn!(
+                        cause = error.cause(),
+                        "the catalogue does not answer at commit; trying again"
+                    );
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                Err(error) if error.kind() == Kind::Unavailable && unanswered => {
+                    return Err(failure::commit_unknown(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The very image is there: offers it where the publisher asks, if it is not yet.
+    pub(super) async fn offer_again(
+        &self,
+        request: &Publication,
+        state: ProductState,
+        image: Uuid,
+    ) -> Result<Published> {
+        let mut state = state;
+        if let Some(channel) = &request.candidate.channel {
+            let mut attempts = 0;
+            while !state.is_promoted(image, channel) {
+                let candidate = &request.candidate;
+                let target = [Promotable { hardware: &candidate.hardware }];
+                let withdraw =
+                    version_check::promote(&state, &candidate.version, channel, &target, &candidate.consent)
+                        .map_err(Error::refused)?;
+                let audit = Audit {
+                    actor: request.actor.clone(),
+                    action: "channel.promote",
+                    version: Some(candidate.version.clone()),
+                    channel: Some(channel.clone()),
+                    details: consent_details(&candidate.consent, &withdraw),
+                };
+                let change = Promote { channel: channel.clone(), images: vec![image], withdraw };
+                let revision = state.product.revision;
+                match self.catalogue.promote(&request.product, &change, revision, &audit).await? {
+                    Written::Done(now) => {
+                        self.changed.notify_one();
+                        state = now;
+                    }
+                    _ if attempts >= ATTEMPTS => return Err(too_contended()),
+                    _ => state = self.product(&request.product).await?,
+                }
+                attempts += 1;
+            }
+        }
+        Ok(Published { state, image, created: false })
+    }
+}
