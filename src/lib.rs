@@ -24,14 +24,19 @@
 //! [`domain`] and [`version_check`] are pure and know nobody; [`http`] never names a database or store client;
 //! [`catalogue`], [`bucket`] and [`cdn`] never name the web framework; only [`app`] sees all. `tests/suite/layering.rs` holds it.
 
+pub mod api;
+pub mod app;
 pub mod bucket;
 pub mod catalogue;
 pub mod cdn;
+pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod domain;
 pub mod error;
+pub mod http;
 pub mod jobs;
 pub mod publishing;
+pub mod server;
 pub mod telemetry;
 pub mod version_check;

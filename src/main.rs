@@ -1,3 +1,12 @@
-//! The binary.
+//! The binary: reads the command line and runs what it says.
 
-fn main() {}
+use std::process::ExitCode;
+
+use firmament::cli::{self, Command};
+
+fn main() -> ExitCode {
+    match cli::parse() {
+        Command::Client(command) => cli::run_client(command),
+        Command::Server(command) => cli::run_server(command),
+    }
+}

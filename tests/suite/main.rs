@@ -3,4 +3,7 @@
 
 mod bucket;
 mod catalogue;
+mod layering;
+mod openapi;
 mod postgres;
+mod routers;

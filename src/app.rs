@@ -1,0 +1,395 @@
+//! The composition root: settings -> components -> the two listeners' states, and the life of the process.
+//!
+//! # Start, one log line a step
+//! data directory (locked) -> catalogue -> bucket -> snapshot (from disk, then from the catalogue, if it answers in
+//! time) -> listeners -> reconcilers -> ready. A catalogue or bucket that is away does not stop the start: checks are
+//! answered from the snapshot on disk, and everything recovers by itself.
+//!
+//! # End
+//! SIGTERM or SIGINT: `/readyz` turns false; after `shutdown.delay` no more connections are taken; requests under way
+//! finish within `shutdown.limit`; then uploads are aborted, cleanly. A second signal ends at once. Any task that ends
+//! on its own, or panics, ends the process with failure: a replica that is half alive is worse than none.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    time::Duration,
+};
+
+use axum_server::Handle;
+use secrecy::ExposeSecret;
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    bucket::{Bucket, DirectoryBucket, ObjectReader, PartBudget, S3Bucket, S3Limits},
+    catalogue::{Catalogue, PostgresCatalogue, SqliteCatalogue},
+    cdn::{AkamaiToken, Links, Presigner},
+    config::{CatalogueSettings, CdnTokenKind, Settings},
+    data_dir::{DataDir, ListenerUrls},
+    error::{Error, Kind, Result},
+    http::{
+        authentication::Tokens,
+        device::{self, DeviceState},
+        health::Readiness,
+        publisher::{self, PublisherState},
+    },
+    jobs::{
+        self, Outcomes,
+        keeper::{self, KeeperJob},
+        listener,
+        orphans::OrphansJob,
+        snapshot::{Current, SnapshotJob},
+    },
+    publishing::Publishing,
+    server::Listener,
+    telemetry::Metrics,
+    version_check::Limits,
+};
+
+mod signal;
+
+/// How long the start waits for the first answers of catalogue and bucket, before it goes on with what is on disk.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// The same when there is something to go on with.
+const FIRST_ANSWER_WITH_SNAPSHOT: Duration = Duration::from_secs(3);
+/// How long uploads that were aborted at the end may take to clean up.
+const CLEANING: Duration = Duration::from_secs(10);
+
+/// What the caller of [`serve`] learns once the listeners are up.
+pub struct Started<'a> {
+    /// Where they are.
+    pub urls: &'a ListenerUrls,
+    /// The first token's file; `None` = the token is in the settings.
+    pub token_file: Option<std::path::PathBuf>,
+    /// Whether there is nothing in the catalogue yet.
+    pub empty: bool,
+}
+
+/// The catalogue in Postgres. Nothing is sent yet.
+///
+/// # Errors
+/// When its URL is wrong.
+pub fn open_postgres(settings: &CatalogueSettings) -> Result<Arc<dyn Catalogue>> {
+    Ok(Arc::new(PostgresCatalogue::connect(&settings.url, settings.max_connections)?))
+}
+
+/// The catalogue in SQLite, below the data directory.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub async fn open_sqlite(data_dir: &DataDir) -> Result<Arc<dyn Catalogue>> {
+    Ok(Arc::new(SqliteCatalogue::open(&data_dir.file("catalogue.sqlite")).await?))
+}
+
+/// Runs both listeners and the reconcilers until a signal. Calls `started` once the listeners are up.
+///
+/// # Errors
+/// When a step of the start fails for good, or a task ends on its own.
+pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Started<'_>)) -> Result<()> {
+    // First: a signal that comes during the start is acted on after it, and not ignored (as process 1 would).
+    let mut signals = signal::Signals::new()?;
+    let data_dir = DataDir::open(&settings.data_dir)?;
+    let (holder, earlier_life) = data_dir.next_holder();
+    let token = match &settings.publisher.token {
+        Some(token) => token.clone(),
+        None => data_dir.publisher_token()?,
+    };
+    tracing::info!(path = %settings.data_dir.display(), %holder, "data directory opened");
+
+    let catalogue = match &settings.catalogue {
+        Some(postgres) => open_postgres(postgres)?,
+        None => open_sqlite(&data_dir).await?,
+    };
+    let kind = if settings.catalogue.is_some() { "postgres" } else { "sqlite" };
+    tracing::info!(kind, "catalogue configured");
+    if settings.backup.is_some() {
+        tracing::warn!("[backup] is set, but this version makes no backup");
+    }
+    let (bucket, reader) = open_bucket(&settings, &data_dir).await?;
+    tracing::info!(kind = if reader.is_some() { "directory" } else { "s3" }, "bucket configured");
+
+    let metrics = Arc::new(Metrics::new());
+    let current = Arc::new(Current::default());
+    let snapshot_file = data_dir.file("snapshot.json");
+    match keeper::read(&snapshot_file) {
+        Ok(Some(snapshot)) => {
+            tracing::info!(revision = snapshot.revision.0, "snapshot read from disk");
+            metrics.snapshot_from_disk.set(1);
+            metrics.snapshot_revision.set(i64::try_from(snapshot.revision.0).unwrap_or(i64::MAX));
+            metrics.snapshot_products.set(i64::try_from(snapshot.product_count()).unwrap_or(i64::MAX));
+            current.set_from_disk(snapshot);
+        }
+        Ok(None) => tracing::info!("no snapshot on disk"),
+        Err(error) => tracing::error!("{error}"),
+    }
+
+    let publisher_socket = Listener::bind("publisher.listen", settings.publisher.listen)?;
+    let device_socket = Listener::bind("device.listen", settings.device.listen)?;
+    let urls = ListenerUrls {
+        publisher: format!("http://{}", reachable(publisher_socket.address)),
+        device: format!("http://{}", reachable(device_socket.address)),
+    };
+
+    let stop = CancellationToken::new();
+    let abort = CancellationToken::new();
+    let (changed, swapped) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let outcomes = Arc::new(Outcomes::default());
+    let readiness = Readiness { current: Arc::clone(&current), draining: Arc::new(AtomicBool::new(false)) };
+    let links = Arc::new(make_links(&settings)?);
+    let publishing = Arc::new(Publishing {
+        catalogue: Arc::clone(&catalogue),
+        bucket,
+        holder,
+        limits: Limits { max_image_bytes: settings.publisher.max_image_bytes },
+        uploads: Semaphore::new(settings.publisher.max_uploads),
+        changed: Arc::clone(&changed),
+        metrics: Arc::clone(&metrics),
+        abort: abort.clone(),
+        tasks: TaskTracker::new(),
+    });
+    let device_routes = device::router(DeviceState {
+        current: Arc::clone(&current),
+        links: Arc::clone(&links),
+        metrics: Arc::clone(&metrics),
+        readiness: readiness.clone(),
+        poll_interval: settings.device.poll_interval,
+        cache_lifetime: settings.device.cache_lifetime,
+        reader: reader.map(Arc::new),
+        downloads: Arc::new(Semaphore::new(settings.device.max_downloads)),
+    });
+    let publisher_routes = publisher::router(PublisherState {
+        publishing: Arc::clone(&publishing),
+        tokens: Arc::new(Tokens::new(&token, &settings.publisher.tokens)),
+        links,
+        device_host: reachable(device_socket.address).to_string().into(),
+        metrics: Arc::clone(&metrics),
+        outcomes: Arc::clone(&outcomes),
+        readiness: readiness.clone(),
+    });
+
+    let mut tasks = Tasks::default();
+    let mut snapshot_job = SnapshotJob {
+        catalogue: Arc::clone(&catalogue),
+        current: Arc::clone(&current),
+        swapped: Arc::clone(&swapped),
+        metrics: Arc::clone(&metrics),
+        migrate,
+        known: None,
+    };
+    let patience = if current.get().is_some() { FIRST_ANSWER_WITH_SNAPSHOT } else { FIRST_ANSWER };
+    let (snapshot, ()) =
+        tokio::join!(first_snapshot(&mut snapshot_job, patience), probe(&publishing.bucket, patience));
+    snapshot?;
+
+    let handles = [Handle::new(), Handle::new()];
+    let [publisher_handle, device_handle] = handles.clone();
+    tracing::info!(address = %publisher_socket.address, listener = "publisher", "listening");
+    tracing::info!(address = %device_socket.address, listener = "device", "listening");
+    let max_connections = settings.publisher.max_connections;
+    tasks.spawn(
+        "publisher listener",
+        publisher_socket.serve(publisher_routes, max_connections, publisher_handle),
+    );
+    let max_connections = settings.device.max_connections;
+    tasks.spawn("device listener", device_socket.serve(device_routes, max_connections, device_handle));
+    if let Err(error) = data_dir.announce(&urls) {
+        tracing::warn!("{error}; client commands need --server and --device-server");
+    }
+
+    let reconciler =
+        |wake: &Arc<Notify>| (Arc::clone(wake), stop.clone(), Arc::clone(&outcomes), Arc::clone(&metrics));
+    let (wake, until, shown, counted) = reconciler(&changed);
+    tasks.spawn("snapshot", done(jobs::run(snapshot_job, wake, until, shown, counted)));
+    let keeper = KeeperJob { current: Arc::clone(&current), path: snapshot_file.clone(), kept: None };
+    let (wake, until, shown, counted) = reconciler(&swapped);
+    tasks.spawn("snapshot keeper", done(jobs::run(keeper, wake, until, shown, counted)));
+    let orphans = OrphansJob { publishing: Arc::clone(&publishing), earlier_life, passes: 0 };
+    let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
+    tasks.spawn("orphans", done(jobs::run(orphans, wake, until, shown, counted)));
+    let (wake, until, _, counted) = reconciler(&changed);
+    tasks.spawn("catalogue listener", done(listener::run(catalogue, wake, counted, until)));
+    tracing::info!(ready = readiness.health().0, "started");
+    started(&Started {
+        urls: &urls,
+        token_file: settings.publisher.token.is_none().then(|| data_dir.file("publisher.token")),
+        empty: current.get().is_some_and(|snapshot| snapshot.product_count() == 0),
+    });
+
+    let failure = tokio::select! {
+        () = signals.next() => None,
+        failure = tasks.first_end() => Some(failure),
+    };
+    readiness.draining.store(true, Ordering::Relaxed);
+    if let Some(failure) = failure {
+        tracing::error!("{failure}; ending");
+        abort.cancel();
+        publishing.tasks.close();
+        let _ = tokio::time::timeout(CLEANING, publishing.tasks.wait()).await;
+        return Err(failure);
+    }
+    tracing::info!(delay = ?settings.shutdown.delay, limit = ?settings.shutdown.limit, "draining; a second signal ends at once");
+    tokio::select! {
+        () = drain(&settings, &handles, &publishing, &abort) => {}
+        () = signals.next() => {
+            tracing::warn!("second signal: ending at once");
+            std::process::exit(130);
+        }
+    }
+    stop.cancel();
+    tasks.end().await;
+    if let Some(snapshot) = current.get()
+        && let Err(error) = keeper::write(&snapshot_file, &snapshot)
+    {
+        tracing::error!(cause = error.cause(), "cannot keep the snapshot");
+    }
+    tracing::info!("ended");
+    Ok(())
+}
+
+async fn drain(
+    settings: &Settings,
+    handles: &[Handle<SocketAddr>],
+    publishing: &Publishing,
+    abort: &CancellationToken,
+) {
+    tokio::time::sleep(settings.shutdown.delay).await;
+    for handle in handles {
+        // Longer than the uploads' own limit, so that an aborted one still gets its answer.
+        handle.graceful_shutdown(Some(settings.shutdown.limit + CLEANING));
+    }
+    publishing.tasks.close();
+    if tokio::time::timeout(settings.shutdown.limit, publishing.tasks.wait()).await.is_err() {
+        tracing::warn!(
+            uploads = publishing.tasks.len(),
+            "the limit is over: aborting what is still being uploaded"
+        );
+    }
+    abort.cancel();
+    if tokio::time::timeout(CLEANING, publishing.tasks.wait()).await.is_err() {
+        tracing::error!(
+            uploads = publishing.tasks.len(),
+            "uploads did not clean up in time; the next start will"
+        );
+    }
+    let closed = async {
+        while handles.iter().any(|handle| handle.connection_count() > 0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let _ = tokio::time::timeout(settings.shutdown.limit, closed).await;
+    handles.iter().for_each(Handle::shutdown);
+}
+
+/// Looks whether the bucket answers, for the log; nothing depends on it.
+async fn probe(bucket: &Bucket, patience: Duration) {
+    match tokio::time::timeout(patience, bucket.probe()).await {
+        Ok(Ok(())) => tracing::info!("bucket answers"),
+        Ok(Err(error)) => tracing::error!(cause = error.cause(), "{error}; publishing fails until it does"),
+        Err(_) => tracing::error!("the bucket does not answer in time; publishing fails until it does"),
+    }
+}
+
+/// Reads everything from the catalogue before the first request, if it answers in time.
+async fn first_snapshot(job: &mut SnapshotJob, patience: Duration) -> Result<()> {
+    use jobs::Reconciler;
+    match tokio::time::timeout(patience, job.pass()).await {
+        Ok(Ok(done)) => {
+            tracing::info!(done, "snapshot read from the catalogue");
+            Ok(())
+        }
+        // A schema that this program does not fit is nothing that time mends.
+        Ok(Err(error)) if error.code().starts_with("schema-") => Err(error),
+        Ok(Err(error)) => {
+            tracing::error!(cause = error.cause(), "{error}; going on with what is on disk");
+            Ok(())
+        }
+        Err(_) => {
+            tracing::error!("the catalogue does not answer in time; going on with what is on disk");
+            Ok(())
+        }
+    }
+}
+
+async fn open_bucket(settings: &Settings, data_dir: &DataDir) -> Result<(Bucket, Option<ObjectReader>)> {
+    match &settings.bucket {
+        Some(s3) => {
+            Ok((Bucket::S3(S3Bucket::new(&s3.to_s3(), S3Limits::default(), &PartBudget::default())?), None))
+        }
+        None => {
+            let directory = DirectoryBucket::open(&data_dir.file("bucket")).await?;
+            let reader = directory.reader();
+            Ok((Bucket::Directory(directory), Some(reader)))
+        }
+    }
+}
+
+fn make_links(settings: &Settings) -> Result<Links> {
+    let without_slash = |url: &String| url.trim_end_matches('/').to_owned();
+    let Some(cdn) = &settings.cdn else {
+        return Ok(match &settings.bucket {
+            Some(s3) => Links::Presigned(Presigner::new(&s3.to_s3(), settings.presign.lifetime)),
+            None => Links::Device(settings.device.public_url.as_ref().map(without_slash)),
+        });
+    };
+    let base = without_slash(&cdn.base_url);
+    match &cdn.token {
+        None => Ok(Links::Cdn(base)),
+        Some(token) => match token.kind {
+            CdnTokenKind::Akamai => {
+                let key = hex::decode(token.key.expose_secret()).map_err(Error::internal)?;
+                Ok(Links::AkamaiToken(AkamaiToken::new(base, key, token.name.clone(), token.lifetime)?))
+            }
+        },
+    }
+}
+
+/// An address that this machine can connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+async fn done(task: impl Future<Output = ()>) -> Result<()> {
+    task.await;
+    Ok(())
+}
+
+/// The tasks that the process consists of.
+#[derive(Default)]
+struct Tasks {
+    running: JoinSet<(&'static str, Result<()>)>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = Result<()>> + Send + 'static) {
+        self.running.spawn(async move { (name, task.await) });
+    }
+
+    /// Waits until one of them ends, which none should, and says which.
+    async fn first_end(&mut self) -> Error {
+        let (what, cause) = match self.running.join_next().await {
+            Some(Ok((name, Ok(())))) => (name, "it returned".to_owned()),
+            Some(Ok((name, Err(error)))) => (name, format!("{error} {}", error.cause())),
+            Some(Err(error)) => ("a task", error.to_string()),
+            None => ("every task", "none was started".to_owned()),
+        };
+        Error::new(Kind::Internal, "task-ended", format!("{what} ended: {cause}"))
+    }
+
+    /// Waits until all have ended, which they were told to.
+    async fn end(&mut self) {
+        let all = async { while self.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(CLEANING, all).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
+        self.running.abort_all();
+    }
+}

@@ -1,0 +1,230 @@
+//! The command line: what can be typed, and who runs it.
+//!
+//! [`parse`] reads the arguments. The commands that need the server's own parts (settings, catalogue, bucket) are
+//! [`ServerCommand`]s and run by [`run_server`]. The client commands talk to a running server
+//! over HTTP and are run by [`run_client`]: each is one file with one function that turns its arguments into a
+//! [`Report`] or a [`Failure`].
+//!
+//! Output habits are in one place, [`output`]: data goes to stdout, everything else to stderr; `--json` prints one
+//! JSON document; exit codes are 0 done, 1 the caller's mistake or a refusal, 2 our failure. A command never prints
+//! its result itself, and never decides what an exit code means.
+
+mod answer_first;
+mod audit;
+mod backup;
+mod check;
+mod client;
+mod connection;
+mod health;
+mod offers;
+pub mod output;
+mod product;
+mod progress;
+mod promote;
+mod publish;
+mod recall;
+mod releases;
+#[cfg(test)]
+mod replay;
+mod server_run;
+mod server_side;
+mod table;
+mod token;
+mod upload;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use output::{Failure, Report, Terminal};
+pub use server_run::run_server;
+pub use server_side::{Document, OpenapiArguments, ServeArguments, ServerCommand, SettingsArguments};
+
+/// Everything that can be typed after `firmament`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "firmament",
+    version,
+    about = "Firmware distribution for fleets of IoT devices",
+    long_about = "Firmware distribution for fleets of IoT devices.\n\nWithout a command it runs the server: with no \
+                  configuration, everything under ./firmament-data, publishers on 127.0.0.1:8081, devices on \
+                  127.0.0.1:8080.",
+    after_help = "Exit codes: 0 done, 1 your mistake or a refusal, 2 a failure of the server or of the way to it.",
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do; nothing = serve.
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The options of `serve`, which may be given without naming it.
+    #[command(flatten)]
+    serve: ServeArguments,
+}
+
+/// A command, by who runs it.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them in the process's life")]
+pub enum Command {
+    /// Needs the server's own parts; the binary runs it.
+    #[command(flatten)]
+    Server(ServerCommand),
+    /// Talks to a running server; [`run_client`] runs it.
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// The commands that talk to a running server.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Create, list and show products
+    #[command(subcommand)]
+    Product(product::ProductCommand),
+    /// Upload an image of a release
+    Publish(publish::PublishArguments),
+    /// Offer a stored release on a channel
+    Promote(promote::PromoteArguments),
+    /// Take a release back: it is offered no longer
+    Recall(recall::RecallArguments),
+    /// List the releases of a product
+    Releases(releases::ReleasesArguments),
+    /// Ask for newer firmware, as a device would (exit code 3: there is none)
+    Check(check::CheckArguments),
+    /// Show who changed what in a product
+    Audit(audit::AuditArguments),
+    /// The backup bucket
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
+    /// Ask the device listener whether it can answer checks (exit code 0 or 1)
+    Health(health::HealthArguments),
+}
+
+/// Reads the process's arguments. Help and version are printed to stdout and end the process with 0, a mistake is
+/// explained on stderr and ends it with 1.
+pub fn parse() -> Command {
+    match Cli::try_parse() {
+        Ok(cli) => cli.chosen(),
+        Err(error) => {
+            // Nothing is left to do when even the explanation cannot be printed.
+            let _ = error.print();
+            std::process::exit(exit_code_of(&error));
+        }
+    }
+}
+
+impl Cli {
+    fn chosen(self) -> Command {
+        self.command.unwrap_or(Command::Server(ServerCommand::Serve(self.serve)))
+    }
+}
+
+/// Clap's own code for a mistake is 2, which here means a failure of ours.
+fn exit_code_of(error: &clap::Error) -> i32 {
+    i32::from(error.use_stderr())
+}
+
+/// Runs a client command and prints its outcome.
+pub fn run_client(command: ClientCommand) -> ExitCode {
+    let terminal = Terminal::detect(command.json());
+    let outcome = command.run(&terminal);
+    ExitCode::from(terminal.finish(outcome))
+}
+
+impl ClientCommand {
+    fn json(&self) -> bool {
+        match self {
+            Self::Product(command) => command.connection().json,
+            Self::Publish(arguments) => arguments.connection.json,
+            Self::Promote(arguments) => arguments.connection.json,
+            Self::Recall(arguments) => arguments.connection.json,
+            Self::Releases(arguments) => arguments.connection.json,
+            Self::Check(arguments) => arguments.connection.json,
+            Self::Audit(arguments) => arguments.connection.json,
+            Self::Health(arguments) => arguments.connection.json,
+            Self::Backup(_) => false,
+        }
+    }
+
+    fn run(&self, terminal: &Terminal) -> Result<Report, Failure> {
+        match self {
+            Self::Product(command) => product::run(command, terminal),
+            Self::Publish(arguments) => publish::run(arguments, terminal),
+            Self::Promote(arguments) => promote::run(arguments, terminal),
+            Self::Recall(arguments) => recall::run(arguments, terminal),
+            Self::Releases(arguments) => releases::run(arguments, terminal),
+            Self::Check(arguments) => check::run(arguments, terminal),
+            Self::Audit(arguments) => audit::run(arguments, terminal),
+            Self::Health(arguments) => health::run(arguments),
+            Self::Backup(command) => backup::run(command),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace()).map(Cli::chosen)
+    }
+
+    #[test]
+    fn the_description_of_the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_is_serve_and_its_options_need_no_name() {
+        assert!(matches!(parsed("firmament"), Ok(Command::Server(ServerCommand::Serve(_)))));
+        for line in ["firmament --data-dir /d --no-migrate", "firmament serve --data-dir /d --no-migrate"] {
+            let Ok(Command::Server(ServerCommand::Serve(serve))) = parsed(line) else {
+                panic!("{line} is serve");
+            };
+            assert_eq!(serve.settings.data_dir.as_deref(), Some(std::path::Path::new("/d")));
+            assert!(serve.no_migrate && serve.settings.config.is_none());
+        }
+    }
+
+    #[test]
+    fn every_command_of_the_contract_parses() {
+        for line in [
+            "firmament migrate --config f.toml",
+            "firmament check-config --config f.toml",
+            "firmament product create thermo-x --hardware rev-a --hardware rev-b --max-image-bytes 5",
+            "firmament product list",
+            "firmament publish f.bin --product p --version v1.4.0 --hardware a --hardware b --channel c --notes n",
+            "firmament promote --product p --version 1.4.0 --channel stable",
+            "firmament recall --product p --version 1.4.0 --reason broken",
+            "firmament releases --product p --json",
+            "firmament check --product p --version 1.4.0+7 --hardware h --channel c --device d",
+            "firmament backup sync",
+            "firmament backup verify",
+            "firmament backup restore",
+            "firmament openapi",
+            "firmament openapi device",
+            "firmament audit --product p",
+            "firmament health",
+        ] {
+            assert!(parsed(line).is_ok(), "{line}: {:?}", parsed(line).err());
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_1_and_help_is_0() {
+        for line in [
+            "firmament fly",
+            "firmament publish",
+            "firmament publish f --product Thermo --version 1.0.0",
+            "firmament publish f --product p --version 1.0",
+            "firmament publish f --product p --version 1.0.0+7",
+            "firmament promote --product p --version 1.0.0 --channel c --allow-downgrade",
+            "firmament product",
+        ] {
+            assert_eq!(exit_code_of(&parsed(line).expect_err(line)), 1, "{line}");
+        }
+        for line in ["firmament --help", "firmament --version", "firmament publish --help"] {
+            assert_eq!(exit_code_of(&parsed(line).expect_err(line)), 0, "{line}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! `firmament publish`: uploads one image of a release.
+//!
+//! The file is hashed first, so that the server knows the digest before the body and verifies it; then it is sent
+//! ([`super::upload`]), again if the server is busy or the connection fails: a publish is idempotent, since the
+//! very same image is answered with 200.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use clap::Args;
+use sha2::{Digest, Sha256};
+
+use super::{
+    client::{Answer, Client},
+    connection::{ClientOptions, Listener},
+    offers,
+    output::{Failure, Report, Retry, Terminal},
+    progress::Progress,
+    table::{exact_size, names, plain, size},
+    upload::{self, Sent, Upload},
+};
+use crate::{
+    api::ImageView,
+    domain::{
+        name::{ChannelName, FileName, Hardware, ProductName},
+        version::Version,
+    },
+};
+
+/// The longest that a server's `Retry-After` is obeyed; one that wants more is not waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// The arguments of `publish`.
+#[derive(Debug, Args)]
+pub struct PublishArguments {
+    /// The image
+    file: PathBuf,
+    /// The product
+    #[arg(long)]
+    product: ProductName,
+    /// The release's version, SemVer 2.0
+    #[arg(long, value_parser = Version::parse)]
+    version: Version,
+    /// Hardware that the image runs on, once for each; none = all
+    #[arg(long, value_name = "HARDWARE")]
+    hardware: Vec<Hardware>,
+    /// Offer it on this channel at once
+    #[arg(long)]
+    channel: Option<ChannelName>,
+    /// What is new, for people
+    #[arg(long, value_name = "TEXT")]
+    notes: Option<String>,
+    /// The image's name in the bucket and in links [default: the file's own]
+    #[arg(long, value_name = "NAME")]
+    filename: Option<FileName>,
+    /// Offer it although the channel offers a higher version
+    #[arg(long, requires = "reason", requires = "channel")]
+    allow_downgrade: bool,
+    /// Why; kept in the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Store it although another version has the same bytes
+    #[arg(long)]
+    allow_same_bytes: bool,
+    /// How often to try again when the server is busy or cannot be reached
+    #[arg(long, value_name = "TIMES", default_value_t = 3)]
+    retries: u32,
+    /// How to reach the server.
+    #[command(flatten)]
+    pub connection: ClientOptions,
+}
+
+/// Uploads the image.
+///
+/// # Errors
+/// When the file is unusable, the server refuses it, or does not answer.
+pub fn run(arguments: &PublishArguments, terminal: &Terminal) -> Result<Report, Failure> {
+    let filename = file_name(arguments)?;
+    let (mut file, bytes) = open(&arguments.file)?;
+    let client = Client::publisher(&arguments.connection)?;
+    let sha256 = hash(&mut file, bytes, &arguments.file, terminal)?;
+    let digest = format!("sha-256=:{}:", STANDARD.encode(sha256));
+    let path = format!("/v1/products/{}/releases/{}/images", arguments.product, arguments.version);
+    let query = query(arguments, &filename);
+    let upload = Upload { path: &path, query: &query, size: bytes, digest: &digest };
+    let answer = send(&client, &upload, &mut file, arguments.retries, terminal)?;
+    report(arguments, &client, answer, terminal)
+}
+
+fn file_name(arguments: &PublishArguments) -> Result<FileName, Failure> {
+    if let Some(name) = &arguments.filename {
+        return Ok(name.clone());
+    }
+    let own = arguments.file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    FileName::parse(&own)
+        .map_err(|error| Failure::yours(format!("{error}; give the image another name by --filename NAME")))
+}
+
+fn open(path: &Path) -> Result<(File, u64), Failure> {
+    let unusable = |why: &str| Failure::yours(format!("cannot publish {}: {why}", path.display()));
+    // Looked at before it is opened: opening a pipe that nobody writes to would wait for ever.
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => unusable("there is no such file"),
+        _ => unusable(&error.to_string()),
+    })?;
+    if metadata.is_dir() {
+        return Err(unusable("it is a directory; name one image file"));
+    }
+    if !metadata.is_file() {
+        return Err(unusable("it is not a regular file, and must be read twice; copy it to one first"));
+    }
+    if metadata.len() == 0 {
+        return Err(unusable("it is empty"));
+    }
+    let file = File::open(path).map_err(|error| unusable(&error.to_string()))?;
+    Ok((file, metadata.len()))
+}
+
+fn hash(file: &mut File, bytes: u64, path: &Path, terminal: &Terminal) -> Result<[u8; 32], Failure> {
+    let mut progress = Progress::start(terminal, "hashing", bytes);
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1024 * 1024];
+    let mut done = 0;
+    // No more than was announced: a file that grows meanwhile is sent as it was.
+    let mut reader = file.take(bytes);
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                done += count as u64;
+                progress.at(done);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                return Err(Failure::yours(format!("cannot read {}: {error}", path.display())));
+            }
+        }
+    }
+    Ok(hasher.finalize().into())
+}
+
+fn query(arguments: &PublishArguments, filename: &FileName) -> Vec<(&'static str, String)> {
+    let mut query = vec![("filename", filename.to_string())];
+    query.extend(arguments.hardware.iter().map(|hardware| ("hardware", hardware.to_string())));
+    query.extend(arguments.channel.iter().map(|channel| ("channel", channel.to_string())));
+    query.extend(arguments.notes.iter().map(|notes| ("notes", notes.clone())));
+    if arguments.allow_downgrade {
+        query.push(("allow_downgrade", "true".to_owned()));
+    }
+    query.extend(arguments.reason.iter().map(|reason| ("reason", reason.clone())));
+    if arguments.allow_same_bytes {
+        query.push(("allow_same_bytes", "true".to_owned()));
+    }
+    query
+}
+
+/// Sends until there is an answer that another try would not change.
+fn send(
+    client: &Client,
+    upload: &Upload<'_>,
+    file: &mut File,
+    retries: u32,
+    terminal: &Terminal,
+) -> Result<Answer, Failure> {
+    let mut tried = 0;
+    loop {
+        let started = Instant::now();
+        let mut progress = Progress::start(terminal, "uploading", upload.size);
+        let Sent { outcome, bytes } = upload::send(client, upload, file, &mut progress);
+        drop(progress);
+        let failure = match outcome {
+            Ok(answer) => {
+                if bytes == upload.size {
+                    let took = started.elapsed();
+                    terminal.note(&format!("uploaded {} in {}", size(bytes), throughput(bytes, took)));
+                }
+                return Ok(answer);
+            }
+            Err(failure) => failure,
+        };
+        let Retry::After(asked) = failure.retry else { return Err(failure) };
+        let wait = asked.unwrap_or_else(|| Duration::from_secs(1 << tried.min(5)));
+        if tried == retries || wait > LONGEST_WAIT {
+            return Err(failure);
+        }
+        tried += 1;
+        let (message, seconds) = (plain(&failure.message), wait.as_secs_f32().ceil());
+        terminal.note(&format!("{message}\ntrying again in {seconds} s ({tried} of {retries})"));
+        std::thread::sleep(wait);
+    }
+}
+
+fn throughput(bytes: u64, took: Duration) -> String {
+    let seconds = took.as_secs_f64().max(0.001);
+    // A rate for people: the sign is never negative and a fraction of a byte is nothing.
+    let rate = (bytes as f64 / seconds) as u64;
+    format!("{seconds:.1} s ({}/s)", size(rate))
+}
+
+fn report(
+    arguments: &PublishArguments,
+    client: &Client,
+    answer: Answer,
+    terminal: &Terminal,
+) -> Result<Report, Failure> {
+    let image: ImageView = answer.read()?;
+    let what = format!("{} {} {}", image.product, image.version, image.filename);
+    let what = terminal.strong(&plain(&what));
+    let first = match answer.status {
+        200 => format!("{what} is stored already, with these very bytes"),
+        _ => format!("stored {what}"),
+    };
+    let mut lines = vec![
+        first,
+        format!("  size      {}", exact_size(image.size)),
+        format!("  sha256    {}", plain(&image.sha256)),
+        format!("  hardware  {}", plain(&names(&image.hardware, "all"))),
+        format!("  link      {}", plain(&image.url)),
+    ];
+    let (product, version) = (&arguments.product, &arguments.version);
+    if image.channels.is_empty() {
+        let again = arguments.connection.repeated(Listener::Publisher);
+        lines.push("offered on no channel yet".to_owned());
+        lines.push(format!(
+            "next: firmament promote --product {product} --version {version} --channel stable{again}"
+        ));
+    } else if !terminal.is_json()
+        && let Some(detail) = offers::ask_after(client, product, terminal)
+    {
+        lines.push(offers::of_product(&detail, terminal, |channel| image.channels.contains(channel)));
+    }
+    let channel = arguments
+        .channel
+        .clone()
+        .or_else(|| image.channels.first().and_then(|channel| ChannelName::parse(channel).ok()));
+    if let Some(channel) = channel {
+        let again = arguments.connection.repeated(Listener::Device);
+        let hardware = arguments.hardware.first();
+        lines.push(format!("next: {}", offers::check_command(product, hardware, &channel, &again)));
+    }
+    Ok(Report::done(lines.join("\n"), answer.document))
+}
+
+#[cfg(test)]
+#[path = "publish_tests.rs"]
+mod tests;

@@ -1,0 +1,18 @@
+//! Transport: the two listeners' routes, and the layers that both share.
+//!
+//! Handlers are short: extract, authorize, one call of a use case, render. The publisher's and the device's side
+//! share no state: [`device::DeviceState`] holds snapshot, link maker, the reader of the embedded bucket and counters, and
+//! has no catalogue, no bucket writer and no token, so device code cannot reach them even by mistake.
+//!
+//! - [`front`]: what every request passes first: one `Host`, no `..`, panics caught, errors rendered as problems
+//! - [`problem`]: errors as RFC 9457 problem documents
+//! - [`authentication`]: bearer tokens and their scopes
+//! - [`health`]: `/livez` and `/readyz`
+
+pub mod authentication;
+pub mod device;
+pub mod front;
+pub mod health;
+pub mod problem;
+pub mod publisher;
+mod query;

@@ -1,0 +1,104 @@
+//! Products.
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::BytesRejection},
+    http::StatusCode,
+};
+use bytes::Bytes;
+
+use super::{PublisherState, json, parsed, view};
+use crate::{
+    api::{Problem, ProductBody, ProductDetail, ProductList, ProductView},
+    catalogue::Audit,
+    config::Scope,
+    domain::{Hardware, ProductName, ProductSettings},
+    http::{authentication::Authenticated, problem::HttpError, query::malformed},
+};
+
+/// Creates a product, or replaces what is set on it.
+#[utoipa::path(
+    put, path = "/v1/products/{product}", tag = "publish",
+    params(("product" = String, Path, description = "The slug: [a-z0-9][a-z0-9._-]{0,62}")),
+    request_body = ProductBody,
+    responses(
+        (status = 201, description = "Created", body = ProductView),
+        (status = 200, description = "Updated, or equal already", body = ProductView),
+        (status = 400, description = "Malformed", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token, or not a known one", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The catalogue is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn put_product(
+    State(state): State<PublisherState>,
+    Authenticated(caller): Authenticated,
+    Path(product): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<ProductView>), HttpError> {
+    let name = parsed(ProductName::parse(&product))?;
+    caller.authorize(Scope::Admin, Some(&name))?;
+    let body: ProductBody = json(body)?;
+    if body.max_image_bytes == Some(0) {
+        return Err(malformed(
+            "max_image_bytes is 0: nothing could be published; leave it out for no limit of its own",
+        )
+        .into());
+    }
+    let settings = ProductSettings {
+        hardware: parsed(
+            body.hardware.iter().map(|hardware| Hardware::parse(hardware)).collect::<Result<_, _>>(),
+        )?,
+        max_image_bytes: body.max_image_bytes,
+    };
+    let audit = Audit {
+        actor: caller.name.clone(),
+        action: "product.update",
+        version: None,
+        channel: None,
+        details: serde_json::to_value(&settings).map_err(crate::error::Error::internal)?,
+    };
+    let (product, created) = state.publishing.catalogue.put_product(&name, &settings, &audit).await?;
+    state.publishing.changed.notify_one();
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(view::product(&product))))
+}
+
+/// All products that the token may see.
+#[utoipa::path(
+    get, path = "/v1/products", tag = "read",
+    responses(
+        (status = 200, description = "Products, by name", body = ProductList),
+        (status = 401, description = "No token, or not a known one", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list_products(
+    State(state): State<PublisherState>,
+    Authenticated(caller): Authenticated,
+) -> Result<Json<ProductList>, HttpError> {
+    caller.authorize(Scope::Read, None)?;
+    let all = state.publishing.catalogue.products().await?;
+    let products = all.iter().filter(|product| caller.sees(&product.name)).map(view::product).collect();
+    Ok(Json(ProductList { products }))
+}
+
+/// A product and what its channels offer.
+#[utoipa::path(
+    get, path = "/v1/products/{product}", tag = "read",
+    params(("product" = String, Path, description = "The slug")),
+    responses(
+        (status = 200, description = "The product", body = ProductDetail),
+        (status = 401, description = "No token, or not a known one", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown product", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get_product(
+    State(state): State<PublisherState>,
+    Authenticated(caller): Authenticated,
+    Path(product): Path<String>,
+) -> Result<Json<ProductDetail>, HttpError> {
+    let name = parsed(ProductName::parse(&product))?;
+    caller.authorize(Scope::Read, Some(&name))?;
+    let known = state.publishing.product(&name).await?;
+    Ok(Json(view::product_detail(&state, &known)?))
+}
