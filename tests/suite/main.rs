@@ -3,7 +3,9 @@
 
 mod bucket;
 mod catalogue;
+mod harness;
 mod layering;
 mod openapi;
 mod postgres;
+mod process;
 mod routers;
