@@ -53,8 +53,16 @@ macro_rules! name {
             /// # Errors
             /// When the text breaks the rule that the type states; the message says which.
             pub fn parse(text: &str) -> Result<Self, NameError> {
-                check($kind, $rule, text, $longest, $upper)?;
+                Self::check(text)?;
                 Ok(Self(text.into()))
+            }
+
+            /// Whether [`Self::parse`] would take the text, without making anything of it.
+            ///
+            /// # Errors
+            /// As [`Self::parse`].
+            pub fn check(text: &str) -> Result<(), NameError> {
+                check($kind, $rule, text, $longest, $upper)
             }
 
             /// The name as it was given.

@@ -2,7 +2,9 @@
 //!
 //! Built from [`ProductState`]s, product by product: a change to one product replaces one entry. For each
 //! channel it holds one [`Offer`] per named hardware and one for devices of any other hardware, already
-//! chosen, so that a check is two hash lookups and a comparison of versions however many releases there are.
+//! chosen, so that a check is a hash lookup, two short searches and a comparison of versions however many releases
+//! there are. Lists in order and few heap blocks rather than maps in maps: with thousands of products, what a lookup
+//! costs is the memory that it touches. For the same reason each offer carries its constant part of an answer, as text.
 //!
 //! Invariants: only promoted images of releases that are not recalled are in it; an offer is the highest
 //! version among those that fit the hardware, and of one release the image that names the hardware wins over
@@ -44,19 +46,39 @@ pub struct Offer {
     pub notes: Option<Box<str>>,
     /// When the image was stored.
     pub created_at: DateTime<Utc>,
+    /// All of the above as the members of a JSON object, without its braces: what an answer says of the offer besides
+    /// the link. (In JSON because that is what nearly all devices read; other protocols have the fields.)
+    pub members: Box<str>,
+}
+
+/// The members of an answer that do not change with time or caller.
+#[derive(Serialize)]
+struct Members<'a> {
+    version: &'a Version,
+    size: u64,
+    sha256: &'a str,
+    sha1: &'a str,
+    md5: &'a str,
+    filename: &'a FileName,
+    hardware: &'a BTreeSet<Hardware>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<&'a str>,
+    created_at: DateTime<Utc>,
 }
 
 /// What one channel offers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelOffers {
     any: Option<Arc<Offer>>,
-    by_hardware: HashMap<Hardware, Arc<Offer>>,
+    /// In the order of the names.
+    by_hardware: Box<[(Hardware, Arc<Offer>)]>,
 }
 
 /// What the channels of one product offer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProductOffers {
-    channels: HashMap<ChannelName, ChannelOffers>,
+    /// In the order of the names.
+    channels: Box<[(ChannelName, ChannelOffers)]>,
 }
 
 /// All products' offers, as of one revision.
@@ -70,24 +92,27 @@ pub struct Snapshot {
 impl ChannelOffers {
     /// What a device of that hardware is offered, if anything.
     pub fn offer(&self, hardware: Option<&str>) -> Option<&Arc<Offer>> {
-        hardware.and_then(|hardware| self.by_hardware.get(hardware)).or(self.any.as_ref())
+        let named = hardware.and_then(|hardware| {
+            let at = self.by_hardware.binary_search_by(|(name, _)| name.as_str().cmp(hardware)).ok()?;
+            Some(&self.by_hardware[at].1)
+        });
+        named.or(self.any.as_ref())
     }
 }
 
 impl ChannelOffers {
     /// Every offer with its hardware, in order; `None` = devices of any other hardware.
     pub fn all(&self) -> impl Iterator<Item = (Option<&Hardware>, &Offer)> {
-        let mut named: Vec<_> = self.by_hardware.iter().collect();
-        named.sort_by_key(|(hardware, _)| *hardware);
         let any = self.any.iter().map(|offer| (None, offer.as_ref()));
-        any.chain(named.into_iter().map(|(hardware, offer)| (Some(hardware), offer.as_ref())))
+        any.chain(self.by_hardware.iter().map(|(hardware, offer)| (Some(hardware), offer.as_ref())))
     }
 }
 
 impl ProductOffers {
     /// The channel's offers; `None` = no such channel.
     pub fn channel(&self, name: &str) -> Option<&ChannelOffers> {
-        self.channels.get(name)
+        let at = self.channels.binary_search_by(|(channel, _)| channel.as_str().cmp(name)).ok()?;
+        Some(&self.channels[at].1)
     }
 
     /// Chooses the offers of every channel of a product.
@@ -128,13 +153,29 @@ impl ChannelOffers {
 
 impl Offer {
     fn of(release: &Release, image: &Image) -> Self {
+        let sha256 = hex::encode(image.digests.sha256);
+        let sha1 = hex::encode(image.digests.sha1);
+        let md5 = hex::encode(image.digests.md5);
+        let members = Members {
+            version: &release.version,
+            size: image.size,
+            sha256: &sha256,
+            sha1: &sha1,
+            md5: &md5,
+            filename: &image.filename,
+            hardware: &image.hardware,
+            notes: release.notes.as_deref(),
+            created_at: image.created_at,
+        };
+        let object = serde_json::to_string(&members).expect("plain data without maps");
         Self {
+            members: object[1..object.len() - 1].into(),
             version: release.version.clone(),
             filename: image.filename.clone(),
             size: image.size,
-            sha256: hex::encode(image.digests.sha256).into(),
-            sha1: hex::encode(image.digests.sha1).into(),
-            md5: hex::encode(image.digests.md5).into(),
+            sha256: sha256.into(),
+            sha1: sha1.into(),
+            md5: md5.into(),
             hardware: image.hardware.clone(),
             notes: release.notes.as_deref().map(Into::into),
             created_at: image.created_at,

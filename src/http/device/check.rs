@@ -1,6 +1,7 @@
 //! `GET /v1/check`: facts from the query -> snapshot -> decision -> answer. No await, no lock, no store.
 
 use std::{
+    borrow::Cow,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -29,8 +30,8 @@ use crate::{
 
 /// The longest accepted `device`, in bytes.
 const LONGEST_DEVICE: usize = 128;
-/// Room for an offer without long notes, in bytes, so that its buffer need not grow.
-const USUAL_ANSWER: usize = 1024;
+/// Room for what stands around link and offer in an answer, in bytes, so that its buffer need not grow.
+const ROOM_AROUND: usize = 96;
 
 /// Is there newer firmware for this device?
 ///
@@ -82,8 +83,9 @@ fn answer(state: &DeviceState, query: Option<&str>, headers: &HeaderMap) -> Resu
     let channel = query.optional("channel")?.unwrap_or("stable");
     let device = query.optional("device")?;
     // A bare `+` before build metadata reads as a space in a query; no version holds one.
-    let version =
-        Version::parse_reported(&version.replace(' ', "+")).map_err(|error| malformed(error.to_string()))?;
+    let plus =
+        if version.contains(' ') { Cow::Owned(version.replace(' ', "+")) } else { Cow::Borrowed(version) };
+    let version = Version::parse_reported(&plus).map_err(|error| malformed(error.to_string()))?;
     well_formed(product, channel, hardware, device)?;
     let snapshot = state.current.load();
     let Some(snapshot) = snapshot.as_ref() else {
@@ -113,10 +115,10 @@ fn answer(state: &DeviceState, query: Option<&str>, headers: &HeaderMap) -> Resu
 
 /// A malformed name is the caller's mistake (400), where a well-formed unknown one is an answer (404).
 fn well_formed(product: &str, channel: &str, hardware: Option<&str>, device: Option<&str>) -> Result<()> {
-    ProductName::parse(product).map_err(|error| malformed(error.to_string()))?;
-    ChannelName::parse(channel).map_err(|error| malformed(error.to_string()))?;
+    ProductName::check(product).map_err(|error| malformed(error.to_string()))?;
+    ChannelName::check(channel).map_err(|error| malformed(error.to_string()))?;
     if let Some(hardware) = hardware {
-        Hardware::parse(hardware).map_err(|error| malformed(error.to_string()))?;
+        Hardware::check(hardware).map_err(|error| malformed(error.to_string()))?;
     }
     if device.is_some_and(|device| device.len() > LONGEST_DEVICE) {
         return Err(malformed(format!("parameter \"device\" is longer than {LONGEST_DEVICE} bytes")));
@@ -138,22 +140,17 @@ fn update(
     let lifetime = link
         .expires_at
         .map_or(state.cache_lifetime, |at| state.cache_lifetime.min((at - now).to_std().unwrap_or_default()));
-    let answer = CheckAnswer {
-        version: offer.version.to_string(),
-        url: link.url,
-        url_expires_at: link.expires_at,
-        size: offer.size,
-        // `to_string` would go through the formatting machinery, several times the cost of the copy.
-        sha256: String::from(&*offer.sha256),
-        sha1: String::from(&*offer.sha1),
-        md5: String::from(&*offer.md5),
-        filename: offer.filename.as_str().to_owned(),
-        hardware: offer.hardware.iter().map(|hardware| hardware.as_str().to_owned()).collect(),
-        notes: offer.notes.as_deref().map(Into::into),
-        created_at: offer.created_at,
-    };
-    let mut body = Vec::with_capacity(USUAL_ANSWER);
-    serde_json::to_writer(&mut body, &answer).map_err(Error::internal)?;
+    // The form of api::CheckAnswer; all but the link was rendered when the snapshot was built.
+    let mut body = Vec::with_capacity(link.url.len() + offer.members.len() + ROOM_AROUND);
+    body.extend_from_slice(b"{\"url\":");
+    serde_json::to_writer(&mut body, &link.url).map_err(Error::internal)?;
+    if let Some(at) = &link.expires_at {
+        body.extend_from_slice(b",\"url_expires_at\":");
+        serde_json::to_writer(&mut body, at).map_err(Error::internal)?;
+    }
+    body.push(b',');
+    body.extend_from_slice(offer.members.as_bytes());
+    body.push(b'}');
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     say_when(response.headers_mut(), state.poll_interval, lifetime, device);
