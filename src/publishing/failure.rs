@@ -68,3 +68,10 @@ pub(super) fn key_is_taken(key: &ObjectKey) -> Error {
         ),
     )
 }
+
+/// The bucket does not say a word.
+pub(super) fn bucket_is_silent() -> Error {
+    Error::new(Kind::Unavailable, "bucket-unavailable", "the bucket does not answer in time: try again")
+        .retry_after(Duration::from_secs(5))
+        .caused_by("no answer to HEAD within the limit")
+}

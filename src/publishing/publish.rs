@@ -25,6 +25,8 @@ use crate::{
 
 /// How long a publish waits for another one of the same key to end, before the caller is told to come back.
 const WAIT_FOR_OTHER: Duration = Duration::from_secs(600);
+/// How long the bucket may take to say what a key holds, before the body is read.
+const BUCKET_ANSWERS: Duration = Duration::from_secs(15);
 /// How often it looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -104,8 +106,21 @@ impl Publishing {
                 }
             }
             Start::Reserved(work) => {
-                let result = self.store(request, &work, body).await;
                 let reservation = &work.reservation;
+                let found = match self.look(reservation).await {
+                    Ok(found) => found,
+                    Err(error) => {
+                        // Nothing was begun, so there is nothing to clean up, and the caller's retry need not wait.
+                        if let Err(left) = self.catalogue.release(reservation).await {
+                            tracing::warn!(
+                                cause = left.cause(),
+                                "cannot end a reservation now; its lease runs out"
+                            );
+                        }
+                        return Err(error);
+                    }
+                };
+                let result = self.store(request, &work, found, body).await;
                 if let Err(error) = &result
                     && error.code() != failure::COMMIT_UNKNOWN
                     && let Err(left) = self.clean_up(reservation).await
@@ -175,15 +190,30 @@ impl Publishing {
         }
     }
 
+    /// What the key holds before the upload; also whether the bucket answers at all, before the body is read.
+    async fn look(&self, reservation: &Reservation) -> Result<Option<StoredObject>> {
+        let key = key_of(reservation);
+        match tokio::time::timeout(BUCKET_ANSWERS, self.bucket.head(key.as_str())).await {
+            Ok(found) => found,
+            Err(_) => Err(failure::bucket_is_silent()),
+        }
+    }
+
     /// Steps 3 to 7, under a reservation.
-    async fn store<S, E>(&self, request: &Publication, work: &Work, body: S) -> Result<Published>
+    async fn store<S, E>(
+        &self,
+        request: &Publication,
+        work: &Work,
+        found: Option<StoredObject>,
+        body: S,
+    ) -> Result<Published>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let reservation = &work.reservation;
         let keeper = Keeper::start(self.catalogue.clone(), reservation.clone()).await?;
-        let (began, stored, digests) = match self.bucket.head(key_of(reservation).as_str()).await? {
+        let (began, stored, digests) = match found {
             None => self.upload(request, work, &keeper, body).await?,
             Some(found) => self.adopt(request, work, &keeper, found, body).await?,
         };

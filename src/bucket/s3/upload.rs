@@ -2,7 +2,8 @@
 //!
 //! # Flow
 //! Bytes fill a buffer of one part. An object that fits into it is sent by `finish` in one `PutObject` with all its
-//! metadata: one request instead of four, and nothing in the store while the verdict is open. When a byte more
+//! metadata, only if the key is free: one request instead of four, and nothing in the store while the verdict is open.
+//! When a byte more
 //! comes, the buffer becomes the first part of a multipart upload on the final key, and its parts leave while the
 //! next ones fill.
 //!
@@ -140,6 +141,9 @@ impl S3Upload {
             .content_disposition(self.key.content_disposition())
             .cache_control(self.key.cache_control())
             .set_metadata(Some(metadata::render(&self.facts, Some(digests))))
+            // A request that arrives late must not replace what the next holder of the key has stored. Ceph keeps this
+            // on buckets without versioning; a store that ignores it is no worse off.
+            .if_none_match("*")
             .body(bytes.into())
             .send()
             .await
