@@ -86,6 +86,18 @@ async fn a_foreign_object_has_no_facts() {
     assert_eq!((object.size, object.facts, object.sha256), (5, None, None));
 }
 
+/// A process that stood still sends its small object after the next holder of the key has stored another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_object_that_comes_late_replaces_nothing() {
+    let store = Store::s3();
+    let late = store.write("a.bin", b"late").await;
+    let stored = store.store("a.bin", b"in time").await.expect("stored");
+    late.finish(4, &digests(b"late"), &|| Ok(())).await.expect_err("the key is taken");
+    let key = store.key("a.bin");
+    assert_eq!(store.bucket.head(key.as_str()).await.expect("asked"), Some(stored));
+    assert!(store.read(&key).await == b"in time", "other bytes");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn part_buffers_are_bounded_and_come_back() {
     let budget = PartBudget::default();
