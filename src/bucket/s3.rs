@@ -11,10 +11,10 @@
 //! This file has the requests of one step each. What the stores do and do not promise is stated where it forces
 //! something; all of it was measured on Ceph 16.2, which is what Linode builds on.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_sdk_s3::{
-    config::http::HttpResponse,
+    config::{http::HttpResponse, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
 };
 
@@ -34,6 +34,9 @@ pub use part::PartBudget;
 pub use upload::S3Upload;
 
 use failure::{failed, is_absent};
+
+/// How long a deletion may take: less than what is left of a lease when one is begun.
+const DELETE_WITHIN: Duration = Duration::from_secs(15);
 
 /// An S3 bucket. Clones share connections and the memory for parts.
 #[derive(Clone)]
@@ -75,7 +78,16 @@ impl S3Bucket {
     }
 
     pub(super) async fn delete(&self, key: &str) -> Result<()> {
-        match self.client.delete_object().bucket(&*self.name).key(key).send().await {
+        // Once and soon, or not at all: a repetition a minute later would hit what the next holder of the key has stored.
+        let once = aws_sdk_s3::config::Builder::new().retry_config(RetryConfig::disabled()).timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(self.limits.connect)
+                .operation_attempt_timeout(self.limits.attempt.min(DELETE_WITHIN))
+                .operation_timeout(self.limits.operation.min(DELETE_WITHIN))
+                .build(),
+        );
+        let delete = self.client.delete_object().bucket(&*self.name).key(key);
+        match delete.customize().config_override(once).send().await {
             Ok(_) => Ok(()),
             Err(error) if is_absent(&error) => Ok(()),
             Err(error) => Err(failed("deleting an object", error)),
