@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -21,12 +21,10 @@ use crate::{
 };
 
 mod field;
+mod problems;
 
 /// The commented reference of all settings.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
-
-/// The shortest accepted publisher token, in characters.
-const SHORTEST_TOKEN: usize = 16;
 
 /// All settings.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -291,105 +289,6 @@ impl Settings {
     pub fn redacted(&self) -> Result<String> {
         toml::to_string(self).map_err(Error::internal)
     }
-
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut wrong = |is_wrong: bool, text: String| {
-            if is_wrong {
-                problems.push(text);
-            }
-        };
-        let publisher = &self.publisher;
-        wrong(
-            publisher.listen == self.device.listen && publisher.listen.port() != 0,
-            format!("publisher.listen and device.listen are both {}: use two addresses", publisher.listen),
-        );
-        wrong(publisher.max_uploads == 0, "publisher.max_uploads is 0: nothing could be published".into());
-        wrong(
-            publisher.max_image_bytes == 0,
-            "publisher.max_image_bytes is 0: nothing could be published".into(),
-        );
-        wrong(publisher.max_connections == 0, "publisher.max_connections is 0: nobody could connect".into());
-        wrong(self.device.max_connections == 0, "device.max_connections is 0: nobody could connect".into());
-        wrong(self.device.max_downloads == 0, "device.max_downloads is 0: nobody could download".into());
-        wrong(
-            self.device.poll_interval < Duration::from_secs(1),
-            "device.poll_interval: use at least 1s".into(),
-        );
-        let named = publisher
-            .tokens
-            .iter()
-            .map(|(name, token)| (format!("publisher.tokens.{name}.token"), &token.token));
-        let first = publisher.token.iter().map(|token| ("publisher.token".to_owned(), token));
-        for (key, token) in first.chain(named) {
-            let token = token.expose_secret();
-            wrong(
-                token.len() < SHORTEST_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()),
-                format!("{key}: use at least {SHORTEST_TOKEN} printable characters without spaces"),
-            );
-        }
-        for (name, token) in &publisher.tokens {
-            wrong(
-                token.scopes.is_empty(),
-                format!("publisher.tokens.{name}.scopes is empty: it could do nothing"),
-            );
-        }
-        if let Some(url) = &self.device.public_url {
-            wrong(!is_http_url(url), format!("device.public_url {url:?}: use http://HOST or https://HOST"));
-        }
-        if let Some(catalogue) = &self.catalogue {
-            let url = catalogue.url.expose_secret();
-            wrong(
-                !url.starts_with("postgres://") && !url.starts_with("postgresql://"),
-                "catalogue.url: use postgres://USER:PASSWORD@HOST/DATABASE, or leave [catalogue] out for SQLite".into(),
-            );
-            wrong(catalogue.max_connections < 2, "catalogue.max_connections: use at least 2".into());
-        }
-        for (section, bucket) in [("bucket", &self.bucket), ("backup", &self.backup)] {
-            let Some(bucket) = bucket else { continue };
-            let endpoint = &bucket.endpoint;
-            wrong(
-                !is_http_url(endpoint),
-                format!("{section}.endpoint {endpoint:?}: use http://HOST or https://HOST"),
-            );
-            for (key, value) in
-                [("region", &bucket.region), ("name", &bucket.name), ("access_key_id", &bucket.access_key_id)]
-            {
-                wrong(value.is_empty(), format!("{section}.{key} is empty"));
-            }
-        }
-        if let Some(cdn) = &self.cdn {
-            wrong(!is_http_url(&cdn.base_url), format!("cdn.base_url {:?}: use https://HOST", cdn.base_url));
-            if let Some(token) = &cdn.token {
-                let key = token.key.expose_secret();
-                wrong(
-                    key.is_empty() || hex::decode(key).is_err(),
-                    "cdn.token.key: use an even number of hex digits".into(),
-                );
-                wrong(
-                    token.name.is_empty()
-                        || !token.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'),
-                    "cdn.token.name: use letters, digits and '_'".into(),
-                );
-                wrong(token.lifetime < Duration::from_secs(60), "cdn.token.lifetime: use at least 1m".into());
-            }
-        }
-        wrong(self.data_dir.as_os_str().is_empty(), "data_dir is empty: name a directory".into());
-        wrong(
-            !is_log_filter(&self.log.level),
-            format!(
-                "log.level {:?}: use error, warn, info, debug or trace, or directives such as \"info,firmament=debug\"",
-                self.log.level
-            ),
-        );
-        // S3 allows presigned URLs for 7 days; a quarter of the lifetime is added by rounding.
-        let longest = Duration::from_secs(7 * 24 * 3600 * 4 / 5);
-        wrong(
-            self.presign.lifetime < Duration::from_secs(60) || self.presign.lifetime > longest,
-            "presign.lifetime: use 1m to 134h".into(),
-        );
-        problems
-    }
 }
 
 impl BucketSettings {
@@ -408,19 +307,6 @@ impl BucketSettings {
 
 fn invalid(message: String) -> Error {
     Error::new(Kind::Malformed, "settings-invalid", message)
-}
-
-/// A level, or a list of levels and `target=level`. The filter itself takes any word for a target, and then shows nothing.
-fn is_log_filter(text: &str) -> bool {
-    let is_level = |text: &str| text.parse::<tracing::level_filters::LevelFilter>().is_ok();
-    text.split(',').all(|directive| directive.contains('=') || is_level(directive.trim()))
-}
-
-fn is_http_url(text: &str) -> bool {
-    let Ok(url) = text.parse::<http::Uri>() else { return false };
-    matches!(url.scheme_str(), Some("http" | "https"))
-        && url.host().is_some_and(|host| !host.is_empty())
-        && url.query().is_none()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use std::collections::HashMap;
 
+use secrecy::ExposeSecret;
+
 use super::*;
 
 fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings> {
