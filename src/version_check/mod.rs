@@ -16,6 +16,7 @@
 
 mod channel;
 mod image;
+pub mod inspect;
 pub mod rule;
 
 use std::borrow::Cow;
