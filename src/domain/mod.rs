@@ -6,10 +6,12 @@
 //! - [`name`]: product, channel, hardware and file names
 //! - [`version`]: SemVer 2.0 versions as releases and devices state them
 //! - [`product`]: a product with its releases, images and promotions, as the catalogue knows it
+//! - [`ladder`]: which releases of a channel a device goes through
 //! - [`snapshot`]: the immutable index that answers checks
 //! - [`decision`]: what a device is told, and why
 
 pub mod decision;
+pub mod ladder;
 pub mod name;
 pub mod product;
 pub mod snapshot;

@@ -75,6 +75,9 @@ pub struct Recall {
     pub at: DateTime<Utc>,
     /// The publisher's words.
     pub reason: String,
+    /// The version that devices which run the recalled one should go to, also a lower one; `None` = whatever the
+    /// channel offers above it.
+    pub replacement: Option<Version>,
 }
 
 /// One version of a product.
@@ -88,6 +91,10 @@ pub struct Release {
     pub notes: Option<String>,
     /// When its first image was stored.
     pub created_at: DateTime<Utc>,
+    /// Devices below it are offered it first and never jump over it.
+    pub floor: bool,
+    /// The lowest version that can take it; `None` = any.
+    pub upgrade_from: Option<Version>,
     /// Set = never offered again.
     pub recall: Option<Recall>,
     /// In the order of their upload.

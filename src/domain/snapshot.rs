@@ -248,7 +248,9 @@ pub(crate) mod tests {
                 version: Version::parse(version).expect("valid"),
                 notes: None,
                 created_at: at,
-                recall: recalled.then(|| Recall { at, reason: "bad".into() }),
+                floor: false,
+                upgrade_from: None,
+                recall: recalled.then(|| Recall { at, reason: "bad".into(), replacement: None }),
                 images,
             });
         }
