@@ -1,19 +1,26 @@
-//! The least that axum can do for a check: what `benches/checks` compares the server with.
+//! What `benches/checks` compares the server with.
 //!
-//! `baseline PORT FILE` listens on loopback, parses the query that `/v1/check` takes, and answers the content of FILE
-//! as JSON, or 204 if the version is `9.9.9`. No catalogue, no limits, no time-outs, no log, no metrics.
+//! `baseline axum PORT FILE` listens on loopback, parses the query that `/v1/check` takes, and answers the content of FILE
+//! as JSON, or 204 if the version is `9.9.9`: the least that axum can do for a check.
+//! `baseline hyper PORT FILE` answers the content of FILE, or 204 if FILE is empty, without a look at the request: the
+//! least that hyper can do for anything.
+//! Neither has a catalogue, limits, time-outs, a log or metrics.
 
-use std::{env, fs, net::Ipv4Addr};
+use std::{convert::Infallible, env, fs, net::Ipv4Addr};
 
 use axum::{
     Router,
     body::Bytes,
     extract::Query,
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
+use http_body_util::Full;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use tokio::net::TcpListener;
 
 #[derive(Deserialize)]
 struct Facts {
@@ -31,14 +38,45 @@ fn answer(facts: &Facts, body: &Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body.clone()).into_response()
 }
 
+async fn axum(listener: TcpListener, body: Bytes) -> std::io::Result<()> {
+    let check = move |Query(facts): Query<Facts>| async move { answer(&facts, &body) };
+    axum::serve(listener, Router::new().route("/v1/check", get(check))).await
+}
+
+async fn hyper(listener: TcpListener, body: Bytes) -> std::io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let body = body.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |_| {
+                let mut response = hyper::Response::new(Full::new(body.clone()));
+                if body.is_empty() {
+                    *response.status_mut() = StatusCode::NO_CONTENT;
+                } else {
+                    let json = HeaderValue::from_static("application/json");
+                    response.headers_mut().insert(header::CONTENT_TYPE, json);
+                }
+                std::future::ready(Ok::<_, Infallible>(response))
+            });
+            let mut http = http1::Builder::new();
+            http.header_read_timeout(None);
+            // A client that goes away in the middle is no concern of a benchmark.
+            let _ = http.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     // Cargo runs it with other arguments, or with none, where it runs every target there is.
-    let [port, file] = arguments.as_slice() else { return Ok(()) };
+    let [kind, port, file] = arguments.as_slice() else { return Ok(()) };
     let Ok(port) = port.parse::<u16>() else { return Ok(()) };
     let body = Bytes::from(fs::read(file)?);
-    let check = move |Query(facts): Query<Facts>| async move { answer(&facts, &body) };
-    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-    axum::serve(listener, Router::new().route("/v1/check", get(check))).await
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    match kind.as_str() {
+        "hyper" => hyper(listener, body).await,
+        _ => axum(listener, body).await,
+    }
 }
