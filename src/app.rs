@@ -16,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use axum_server::Handle;
 use secrecy::ExposeSecret;
 use tokio::{
     sync::{Notify, Semaphore},
@@ -45,7 +44,7 @@ use crate::{
         snapshot::{Current, SnapshotJob},
     },
     publishing::Publishing,
-    server::Listener,
+    server::{Handle, Listener, Site},
     telemetry::Metrics,
     version_check::Limits,
 };
@@ -114,7 +113,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
 
     let metrics = Arc::new(Metrics::new());
     let current = Arc::new(Current::default());
-    let snapshot_file = data_dir.file("snapshot.json");
+    let snapshot_file = data_dir.file("snapshot");
     match keeper::read(&snapshot_file) {
         Ok(Some(snapshot)) => {
             tracing::info!(revision = snapshot.revision.0, "snapshot read from disk");
@@ -151,17 +150,22 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         abort: abort.clone(),
         tasks: TaskTracker::new(),
     });
-    let device_routes = device::router(DeviceState {
+    let device_state = Arc::new(DeviceState {
         current: Arc::clone(&current),
         links: Arc::clone(&links),
         metrics: Arc::clone(&metrics),
         readiness: readiness.clone(),
-        poll_interval: settings.device.poll_interval,
-        cache_lifetime: settings.device.cache_lifetime,
+        pace: device::check::Pace::new(settings.device.poll_interval, settings.device.cache_lifetime),
         reader: reader.map(Arc::new),
         downloads: Arc::new(Semaphore::new(settings.device.max_downloads)),
     });
-    let publisher_routes = publisher::router(PublisherState {
+    let device_site = Site {
+        router: device::router(Arc::clone(&device_state)),
+        at_once: Some(Box::new(move |method, uri, headers| {
+            device::check::at_once(&device_state, method, uri, headers)
+        })),
+    };
+    let publisher_router = publisher::router(PublisherState {
         publishing: Arc::clone(&publishing),
         tokens: Arc::new(Tokens::new(&token, &settings.publisher.tokens)),
         links,
@@ -185,17 +189,16 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         tokio::join!(first_snapshot(&mut snapshot_job, patience), probe(&publishing.bucket, patience));
     snapshot?;
 
-    let handles = [Handle::new(), Handle::new()];
+    let handles = [Handle::default(), Handle::default()];
     let [publisher_handle, device_handle] = handles.clone();
     tracing::info!(address = %publisher_socket.address, listener = "publisher", "listening");
     tracing::info!(address = %device_socket.address, listener = "device", "listening");
     let max_connections = settings.publisher.max_connections;
-    tasks.spawn(
-        "publisher listener",
-        publisher_socket.serve(publisher_routes, max_connections, publisher_handle),
-    );
-    let max_connections = settings.device.max_connections;
-    tasks.spawn("device listener", device_socket.serve(device_routes, max_connections, device_handle));
+    let publisher_site = Site { router: publisher_router, at_once: None };
+    let serving = publisher_socket.serve(publisher_site, max_connections, publisher_handle);
+    tasks.spawn("publisher listener", done(serving));
+    let serving = device_socket.serve(device_site, settings.device.max_connections, device_handle);
+    tasks.spawn("device listener", done(serving));
     if let Err(error) = data_dir.announce(&urls) {
         tracing::warn!("{error}; client commands need --server and --device-server");
     }
@@ -250,17 +253,9 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     Ok(())
 }
 
-async fn drain(
-    settings: &Settings,
-    handles: &[Handle<SocketAddr>],
-    publishing: &Publishing,
-    abort: &CancellationToken,
-) {
+async fn drain(settings: &Settings, handles: &[Handle], publishing: &Publishing, abort: &CancellationToken) {
     tokio::time::sleep(settings.shutdown.delay).await;
-    for handle in handles {
-        // Longer than the uploads' own limit, so that an aborted one still gets its answer.
-        handle.graceful_shutdown(Some(settings.shutdown.limit + CLEANING));
-    }
+    handles.iter().for_each(Handle::drain);
     publishing.tasks.close();
     if tokio::time::timeout(settings.shutdown.limit, publishing.tasks.wait()).await.is_err() {
         tracing::warn!(
@@ -281,7 +276,7 @@ async fn drain(
         }
     };
     let _ = tokio::time::timeout(settings.shutdown.limit, closed).await;
-    handles.iter().for_each(Handle::shutdown);
+    handles.iter().for_each(Handle::close);
 }
 
 /// Looks whether the bucket answers, for the log; nothing depends on it.

@@ -6,7 +6,7 @@
 //! | `holder` | who the last process was, as the holder of reservations |
 //! | `publisher.token` | the first token, mode 0600 |
 //! | `listeners.json` | the listeners' URLs while the server runs; client commands read it |
-//! | `snapshot.json` | the last snapshot |
+//! | `snapshot` | the last snapshot |
 //! | `catalogue.sqlite*`, `bucket/` | the embedded default |
 
 use std::{

@@ -1,51 +1,75 @@
 //! The listeners: sockets, their limits, and how they end.
 //!
-//! hyper speaks HTTP/1.1, axum-server runs the loop: axum's own does not close silent or dripping connections. Per
-//! connection: the first request must be there within [`HEADER_TIMEOUT`] (that is what ends silent ones), and so must the
-//! header of every later one (that is what ends half-sent, dripping and idle ones). Connections are bounded; one too
-//! many is told 429 and closed, without reading it.
+//! hyper speaks HTTP/1.1 on each connection; this loop accepts, bounds and closes. What a listener serves is a [`Site`]: a
+//! router, and before it, if there is one, a function that answers at once what needs no router.
+//!
+//! Per connection (`connection.rs`): the first request must be there within [`FIRST_REQUEST_TIMEOUT`] (that ends silent
+//! and dripping ones), each later one within [`IDLE_TIMEOUT`] of the answer before it, and an answer must find somebody
+//! who reads it. No connection has a timer of its own: a deadline is a number, and once a second all are looked at, so a
+//! request pays nothing for its time-outs. Connections are bounded; one too many is told 429 and closed, unread.
 //!
 //! What it does not do: bodies (their handlers bound size and idle time), TLS (a load balancer's, for now).
 
 use std::{
+    collections::HashMap,
     io,
-    net::{SocketAddr, TcpListener},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use axum::{
-    Router, ServiceExt,
-    extract::Request,
-    http::{StatusCode, header},
-    response::Response,
+    Router,
+    body::Bytes,
+    http::{HeaderMap, Method, Response, Uri},
 };
-use axum_server::{Handle, accept::Accept};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tower::util::MapResponse;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind, Result};
 
-/// How long a request's header may take, from the connection's start or the end of the request before. So it is
-/// also how long an idle connection is kept: above the 60 s that load balancers commonly keep theirs for reuse, so
-/// that it is they who close first.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long a new connection may be silent or dripping before its first request is complete.
+mod connection;
+
+use connection::{Connection, End};
+
+/// How long a connection is kept between two requests, and how long an answer may wait for somebody to read it. Above
+/// the 60 s that load balancers commonly keep theirs for reuse, so that it is they who close first.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a new connection may be silent or dripping before its first request's header is complete.
 pub const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest request header, in bytes.
-const LARGEST_HEADER: usize = 32 * 1024;
-/// The most header fields.
-const MOST_FIELDS: usize = 64;
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How many connections may wait to be accepted: after a power cut a fleet comes at once. The kernel's
+/// `net.core.somaxconn` (4096 by default) bounds it too.
+const BACKLOG: u32 = 4096;
+/// How long to wait when the system has no more file descriptors.
+const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// What a connection too many is told. Small, and without a look at its request.
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 10\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+/// How many of those are waited for, so that they get to read it before the connection is gone.
+const LINGERING: usize = 256;
+/// How long.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Answers a request at once, or leaves it to the router (`None`).
+pub type AtOnce = Box<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<Response<Bytes>> + Send + Sync>;
+
+/// What a listener serves.
+pub struct Site {
+    /// All routes.
+    pub router: Router,
+    /// Asked before the router.
+    pub at_once: Option<AtOnce>,
+}
 
 /// A socket that listens.
 pub struct Listener {
@@ -54,8 +78,22 @@ pub struct Listener {
     pub address: SocketAddr,
 }
 
+/// Ends a listener and counts its connections.
+#[derive(Clone, Default)]
+pub struct Handle(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    drain: CancellationToken,
+    close: CancellationToken,
+    /// Seconds since the listener began, as of the last tick.
+    clock: Arc<AtomicU32>,
+    next: AtomicU64,
+    connections: Mutex<HashMap<u64, Arc<Connection>>>,
+}
+
 impl Listener {
-    /// Starts to listen.
+    /// Starts to listen. Needs the runtime.
     ///
     /// # Errors
     /// Code `cannot-listen`, with what to do.
@@ -72,113 +110,131 @@ impl Listener {
                 format!("cannot listen on {address} ({setting}): {error}: {hint}"),
             )
         };
-        let socket = TcpListener::bind(address).map_err(failed)?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let listening = socket.and_then(|socket| {
+            // A restart must not wait for the connections of the life before.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        });
+        let socket = listening.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         Ok(Self { socket, address })
     }
 
-    /// Serves until the handle says to stop.
-    ///
-    /// # Errors
-    /// When the socket cannot be handed to the runtime.
-    pub async fn serve(
-        self,
-        router: Router,
-        max_connections: usize,
-        handle: Handle<SocketAddr>,
-    ) -> Result<()> {
-        let bounded = Bounded { free: Arc::new(Semaphore::new(max_connections)) };
-        let mut server = axum_server::from_tcp(self.socket)
-            .map_err(Error::internal)?
-            .handle(handle)
-            .acceptor(bounded)
-            .first_request_timeout(FIRST_REQUEST_TIMEOUT)
-            .accept_error_handler(|_, error| {
-                // One too many is not worth a line each: an attacker would write our log.
-                tracing::debug!(%error, "a connection was not accepted");
-            })
-            .http1_only();
-        server
-            .http_builder()
-            .http1()
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(LARGEST_HEADER)
-            .max_headers(MOST_FIELDS);
-        let service = MapResponse::new(router, without_length_of_nothing as fn(Response) -> Response);
-        server.serve(ServiceExt::<Request>::into_make_service(service)).await.map_err(Error::internal)
-    }
-}
-
-/// RFC 9110, 8.6: a 204 has no Content-Length. axum gives it one, and hyper drops that from all but a HEAD's answer.
-fn without_length_of_nothing(mut response: Response) -> Response {
-    if response.status() == StatusCode::NO_CONTENT {
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-    }
-    response
-}
-
-/// Accepts as many connections at once as there are permits.
-#[derive(Clone)]
-struct Bounded {
-    free: Arc<Semaphore>,
-}
-
-impl<S: Send + 'static> Accept<TcpStream, S> for Bounded {
-    type Stream = Permitted;
-    type Service = S;
-    type Future = std::future::Ready<io::Result<(Permitted, S)>>;
-
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let accepted = match Arc::clone(&self.free).try_acquire_owned() {
-            Ok(permit) => stream.set_nodelay(true).map(|()| (Permitted { stream, _permit: permit }, service)),
-            Err(_) => {
-                // A new socket's send buffer is empty: this is written at once or not at all.
-                let _ = stream.try_write(TOO_MANY);
-                Err(io::Error::other("too many connections"))
+    /// Serves until the handle says to end, and all connections have.
+    pub async fn serve(self, site: Site, max_connections: usize, handle: Handle) {
+        let site = Arc::new(site);
+        let free = Arc::new(Semaphore::new(max_connections));
+        let lingering = Arc::new(Semaphore::new(LINGERING));
+        let Shared { drain, close, .. } = handle.0.as_ref();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let began = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                accepted = self.socket.accept() => match accepted {
+                    Ok((stream, peer)) => match Arc::clone(&free).try_acquire_owned() {
+                        Ok(permit) => handle.begin(Arc::clone(&site), stream, peer, permit),
+                        Err(_) => one_too_many(stream, &lingering),
+                    },
+                    Err(error) => {
+                        // One that is gone already is not worth a line: an attacker would write our log.
+                        tracing::debug!(%error, "a connection was not accepted");
+                        if !is_of_the_peer(&error) {
+                            tokio::time::sleep(EXHAUSTED).await;
+                        }
+                    }
+                },
+                _ = tick.tick() => handle.tick(began.elapsed()),
+                () = drain.cancelled() => break,
             }
-        };
-        std::future::ready(accepted)
+        }
+        // The address is free for the next life from here on.
+        drop(self.socket);
+        handle.end_all(End::AfterAnswer);
+        while handle.connection_count() > 0 {
+            tokio::select! {
+                _ = tick.tick() => handle.tick(began.elapsed()),
+                () = close.cancelled() => break,
+                () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            }
+        }
+        handle.end_all(End::Now);
     }
 }
 
-/// A connection that gives its permit back when it is closed.
-struct Permitted {
-    stream: TcpStream,
-    _permit: OwnedSemaphorePermit,
-}
+impl Handle {
+    /// Takes no more connections, and closes each once it has its answer.
+    pub fn drain(&self) {
+        self.0.drain.cancel();
+    }
 
-impl AsyncRead for Permitted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    /// Closes everything.
+    pub fn close(&self) {
+        self.0.drain.cancel();
+        self.0.close.cancel();
+    }
+
+    /// How many connections there are.
+    pub fn connection_count(&self) -> usize {
+        self.connections().len()
+    }
+
+    fn connections(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        self.0.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, site: Arc<Site>, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        // An answer is written in one piece; waiting for more would only delay it.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection was gone at once");
+            return;
+        }
+        let connection = Arc::new(Connection::new(Arc::clone(&self.0.clock)));
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
+        self.connections().insert(id, Arc::clone(&connection));
+        let handle = self.clone();
+        tokio::spawn(async move {
+            connection::serve(stream, peer, site, connection).await;
+            handle.connections().remove(&id);
+            drop(permit);
+        });
+    }
+
+    fn tick(&self, since_began: Duration) {
+        let now = u32::try_from(since_began.as_secs()).unwrap_or(u32::MAX);
+        self.0.clock.store(now, Ordering::Relaxed);
+        for connection in self.connections().values().filter(|connection| connection.is_overdue(now)) {
+            connection.end(End::Now);
+        }
+    }
+
+    fn end_all(&self, how: End) {
+        self.connections().values().for_each(|connection| connection.end(how));
     }
 }
 
-impl AsyncWrite for Permitted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
+/// An error of accept(2) that concerns one connection, and not this machine's limits.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+/// Tells a connection too many to come later. Closing it with its request unread would make the kernel reset it, and
+/// the answer could be lost: so some are given a moment to read it, and to send what they were about to.
+fn one_too_many(mut stream: TcpStream, lingering: &Arc<Semaphore>) {
+    // A new socket's send buffer is empty: this is written at once or not at all.
+    let _ = stream.try_write(TOO_MANY);
+    if let Ok(place) = Arc::clone(lingering).try_acquire_owned() {
+        tokio::spawn(async move {
+            let _ = stream.shutdown().await;
+            let mut unread = [0; 1024];
+            let read = async { while matches!(stream.read(&mut unread).await, Ok(1..)) {} };
+            let _ = tokio::time::timeout(LINGER, read).await;
+            drop(place);
+        });
     }
 }

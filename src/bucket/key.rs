@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::domain::{FileName, ProductName, Version};
+use crate::domain::{FileName, ProductName, Version, key_of};
 
 /// Where an image is in the bucket, and below a CDN's base URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,13 +17,7 @@ pub struct ObjectKey {
 impl ObjectKey {
     /// The key of an image.
     pub fn image(product: &ProductName, version: &Version, filename: &FileName) -> Self {
-        Self::of(product.as_str(), version, filename)
-    }
-
-    /// The key of an image of a product that is known to exist by that name.
-    pub fn of(product: &str, version: &Version, filename: &FileName) -> Self {
-        let version = version.to_string();
-        let path = [product, &version, filename.as_str()].join("/");
+        let path = key_of(product.as_str(), version, filename);
         Self { filename_at: path.len() - filename.as_str().len(), path: path.into() }
     }
 

@@ -52,16 +52,33 @@ impl Links {
     /// # Errors
     /// When signing fails, which no key of ours makes it do.
     pub fn link(&self, key: &ObjectKey, now: DateTime<Utc>, host: &str) -> Result<Link> {
+        let mut url = String::new();
+        let expires_at = self.write(&mut url, key.as_str(), now, host)?;
+        Ok(Link { url, expires_at })
+    }
+
+    /// Writes the link's URL to the end of a text and says when it stops working. The key is a text as [`ObjectKey`]
+    /// writes it. What is written needs no escaping in JSON if `host` needs none.
+    ///
+    /// # Errors
+    /// As [`Self::link`].
+    pub fn write(
+        &self,
+        url: &mut String,
+        key: &str,
+        now: DateTime<Utc>,
+        host: &str,
+    ) -> Result<Option<DateTime<Utc>>> {
+        let mut plain = |parts: &[&str]| {
+            parts.iter().for_each(|part| url.push_str(part));
+            Ok(None)
+        };
         match self {
-            Self::Cdn(base) => Ok(Link { url: [base, key.as_str()].join("/"), expires_at: None }),
-            Self::AkamaiToken(token) => Ok(token.link(key, now)),
-            Self::Presigned(presigner) => presigner.link(key, now),
-            Self::Device(Some(base)) => {
-                Ok(Link { url: format!("{base}{DOWNLOAD_PATH}{key}"), expires_at: None })
-            }
-            Self::Device(None) => {
-                Ok(Link { url: format!("http://{host}{DOWNLOAD_PATH}{key}"), expires_at: None })
-            }
+            Self::Cdn(base) => plain(&[base, "/", key]),
+            Self::Device(Some(base)) => plain(&[base, DOWNLOAD_PATH, key]),
+            Self::Device(None) => plain(&["http://", host, DOWNLOAD_PATH, key]),
+            Self::AkamaiToken(token) => Ok(Some(token.write(url, key, now))),
+            Self::Presigned(presigner) => presigner.write(url, key, now).map(Some),
         }
     }
 }
@@ -80,11 +97,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{FileName, Version};
+    use crate::domain::{FileName, ProductName, Version};
 
     pub(super) fn key() -> ObjectKey {
         let version = Version::parse("1.4.0-rc.1").expect("valid");
-        ObjectKey::of("thermo-x", &version, &FileName::parse("app.bin").expect("valid"))
+        let product = ProductName::parse("thermo-x").expect("valid");
+        ObjectKey::image(&product, &version, &FileName::parse("app.bin").expect("valid"))
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //!
 //! It holds the bucket's key, and shows nobody: the device side can sign a GET of one object and nothing else.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt::Write,
+    time::{Duration, SystemTime},
+};
 
 use aws_sdk_s3::config::Credentials;
 use aws_sigv4::{
@@ -15,9 +18,9 @@ use aws_sigv4::{
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 
-use super::{Link, window};
+use super::window;
 use crate::{
-    bucket::{ObjectKey, S3Settings},
+    bucket::S3Settings,
     error::{Error, Result},
 };
 
@@ -43,7 +46,7 @@ impl Presigner {
         }
     }
 
-    pub(super) fn link(&self, key: &ObjectKey, now: DateTime<Utc>) -> Result<Link> {
+    pub(super) fn write(&self, link: &mut String, key: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
         let (start, expires_at) = window(now, self.lifetime);
         let valid_for = Duration::from_secs((expires_at - start).num_seconds().unsigned_abs());
         let mut settings = SigningSettings::default();
@@ -68,7 +71,8 @@ impl Presigner {
             .map_err(Error::internal)?;
         let (instructions, _signature) = sign(signable, &parameters).map_err(Error::internal)?.into_parts();
         instructions.apply_to_request_http1x(&mut request);
-        Ok(Link { url: request.uri().to_string(), expires_at: Some(expires_at) })
+        write!(link, "{}", request.uri()).map_err(Error::internal)?;
+        Ok(expires_at)
     }
 }
 
@@ -87,7 +91,9 @@ mod tests {
         };
         let presigner = Presigner::new(&settings, Duration::from_secs(86400));
         let now = DateTime::from_timestamp(at, 0).expect("in range");
-        presigner.link(&super::super::tests::key(), now).expect("signed").url
+        let mut url = String::new();
+        presigner.write(&mut url, super::super::tests::key().as_str(), now).expect("signed");
+        url
     }
 
     #[test]

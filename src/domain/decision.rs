@@ -3,9 +3,7 @@
 //! Pure and synchronous: question and snapshot in, decision out. It knows no wire format; every protocol
 //! asks the same question here and renders the same decision.
 
-use std::sync::Arc;
-
-use super::{Offer, Snapshot, Version};
+use super::{Offer, Snapshot, Version, offers::Nothing};
 
 /// What a device states of itself. Names are texts here: a lookup needs no copy of them.
 #[derive(Debug, Clone, Copy)]
@@ -22,9 +20,9 @@ pub struct Question<'a> {
 
 /// What a device is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// There is newer firmware for it.
-    Update(Arc<Offer>),
+pub enum Decision<'a> {
+    /// There is newer firmware for it, or the version that it runs was recalled and this replaces it.
+    Update(Offer<'a>),
     /// It runs what the channel offers, or something newer.
     UpToDate,
     /// The channel has nothing for its hardware.
@@ -35,18 +33,21 @@ pub enum Decision {
     UnknownChannel,
 }
 
-/// Decides what the device is told.
-pub fn decide(snapshot: &Snapshot, question: &Question<'_>) -> Decision {
+/// Decides what the device is told. A replacement of a recalled version that it runs goes before what the channel offers.
+pub fn decide<'a>(snapshot: &'a Snapshot, question: &Question<'_>) -> Decision<'a> {
     let Some(product) = snapshot.product(question.product) else {
         return Decision::UnknownProduct;
     };
     let Some(channel) = product.channel(question.channel) else {
         return Decision::UnknownChannel;
     };
-    match channel.offer(question.hardware) {
-        None => Decision::NothingForHardware,
-        Some(offer) if offer.version > *question.version => Decision::Update(Arc::clone(offer)),
-        Some(_) => Decision::UpToDate,
+    if let Some(replacement) = product.replacement(question.version, question.hardware) {
+        return Decision::Update(replacement);
+    }
+    match channel.offer(question.hardware, question.version) {
+        Ok(Some(offer)) => Decision::Update(offer),
+        Ok(None) => Decision::UpToDate,
+        Err(Nothing) => Decision::NothingForHardware,
     }
 }
 
@@ -55,29 +56,57 @@ mod tests {
     use super::*;
     use crate::domain::{Revision, snapshot::tests::product};
 
-    fn ask(version: &str, hardware: Option<&str>) -> Decision {
+    /// The version that is offered, or why none is.
+    fn ask(version: &str, hardware: Option<&str>) -> Result<String, Decision<'static>> {
         let state = product(&[("1.4.0", &[&["a"]], false), ("2.0.0-rc.1", &[&["b"]], false)]);
         let snapshot = Snapshot::default().with(Revision(1), &[state]);
         let version = Version::parse_reported(version).expect("valid");
         let question = Question { product: "thermo-x", version: &version, hardware, channel: "stable" };
-        decide(&snapshot, &question)
+        match decide(&snapshot, &question) {
+            Decision::Update(offer) => Ok(offer.version().to_owned()),
+            Decision::UpToDate => Err(Decision::UpToDate),
+            Decision::NothingForHardware => Err(Decision::NothingForHardware),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn only_a_higher_version_is_an_update() {
-        assert!(matches!(ask("1.3.9", Some("a")), Decision::Update(offer) if offer.size == 1));
-        assert!(matches!(ask("1.4.0-rc.1", Some("a")), Decision::Update(_)));
-        assert_eq!(ask("1.4.0", Some("a")), Decision::UpToDate);
-        assert_eq!(ask("1.4.0+local", Some("a")), Decision::UpToDate);
-        assert_eq!(ask("1.4.1", Some("a")), Decision::UpToDate);
-        assert!(matches!(ask("1.9.0", Some("b")), Decision::Update(_)));
-        assert_eq!(ask("2.0.0", Some("b")), Decision::UpToDate);
+        assert_eq!(ask("1.3.9", Some("a")).as_deref(), Ok("1.4.0"));
+        assert_eq!(ask("1.4.0-rc.1", Some("a")).as_deref(), Ok("1.4.0"));
+        assert_eq!(ask("1.4.0", Some("a")), Err(Decision::UpToDate));
+        assert_eq!(ask("1.4.0+local", Some("a")), Err(Decision::UpToDate));
+        assert_eq!(ask("1.4.1", Some("a")), Err(Decision::UpToDate));
+        assert_eq!(ask("1.9.0", Some("b")).as_deref(), Ok("2.0.0-rc.1"));
+        assert_eq!(ask("2.0.0", Some("b")), Err(Decision::UpToDate));
     }
 
     #[test]
     fn a_device_takes_no_image_of_other_hardware() {
-        assert_eq!(ask("1.0.0", Some("c")), Decision::NothingForHardware);
-        assert_eq!(ask("1.0.0", None), Decision::NothingForHardware);
+        assert_eq!(ask("1.0.0", Some("c")), Err(Decision::NothingForHardware));
+        assert_eq!(ask("1.0.0", None), Err(Decision::NothingForHardware));
+    }
+
+    #[test]
+    fn a_replacement_goes_before_the_channels_offer() {
+        let mut state =
+            product(&[("1.0.0", &[&[]], false), ("2.0.0", &[&[]], true), ("3.0.0", &[&[]], false)]);
+        state.releases[1].recall.as_mut().expect("recalled").replacement =
+            Some(state.releases[0].version.clone());
+        let snapshot = Snapshot::default().with(Revision(1), &[state]);
+        let told = |running: &str| {
+            let version = Version::parse(running).expect("valid");
+            let question =
+                Question { product: "thermo-x", version: &version, hardware: None, channel: "stable" };
+            match decide(&snapshot, &question) {
+                Decision::Update(offer) => offer.version().to_owned(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            (told("2.0.0"), told("1.0.0"), told("2.0.1")),
+            ("1.0.0".into(), "3.0.0".into(), "3.0.0".into())
+        );
     }
 
     #[test]

@@ -7,18 +7,21 @@
 //! - [`version`]: SemVer 2.0 versions as releases and devices state them
 //! - [`product`]: a product with its releases, images and promotions, as the catalogue knows it
 //! - [`ladder`]: which releases of a channel a device goes through
+//! - [`offers`]: what one product offers, packed for checks
 //! - [`snapshot`]: the immutable index that answers checks
 //! - [`decision`]: what a device is told, and why
 
 pub mod decision;
 pub mod ladder;
 pub mod name;
+pub mod offers;
 pub mod product;
 pub mod snapshot;
 pub mod version;
 
 pub use decision::{Decision, Question, decide};
-pub use name::{ChannelName, FileName, Hardware, NameError, ProductName};
+pub use name::{ChannelName, FileName, Hardware, NameError, ProductName, key_of};
+pub use offers::{ChannelOffers, Offer, ProductOffers};
 pub use product::{Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release};
-pub use snapshot::{ChannelOffers, Offer, ProductOffers, Revision, Snapshot};
+pub use snapshot::{Revision, Snapshot};
 pub use version::{Version, VersionError};

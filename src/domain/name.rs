@@ -40,6 +40,11 @@ fn check(
     Err(NameError { kind, given, rule })
 }
 
+/// Where an image is, relative to the bucket's root or a base URL: `{product}/{version}/{filename}`.
+pub fn key_of(product: &str, version: &super::Version, filename: &FileName) -> String {
+    format!("{product}/{version}/{filename}")
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $kind:literal, $longest:literal, $upper:literal, $rule:literal) => {
         $(#[$doc])*

@@ -72,6 +72,25 @@ impl Version {
         Ok(Self(version))
     }
 
+    /// Major, minor, patch, and the pre-release as text, empty if it is none: what makes up its precedence.
+    pub fn parts(&self) -> (u64, u64, u64, &str) {
+        (self.0.major, self.0.minor, self.0.patch, self.0.pre.as_str())
+    }
+
+    /// The precedence of the version with these [`Self::parts`] relative to this one.
+    ///
+    /// # Panics
+    /// When `pre` is no pre-release of a version.
+    pub fn precedence_of(&self, (major, minor, patch, pre): (u64, u64, u64, &str)) -> Ordering {
+        let numbers = (major, minor, patch).cmp(&(self.0.major, self.0.minor, self.0.patch));
+        // Few versions are pre-releases, and fewer share their numbers with another.
+        numbers.then_with(|| match (pre.is_empty(), self.0.pre.is_empty()) {
+            (true, true) => Ordering::Equal,
+            (empty, other) if empty != other => empty.cmp(&other),
+            _ => semver::Prerelease::new(pre).expect("it was part of a version").cmp(&self.0.pre),
+        })
+    }
+
     /// Whether it is a pre-release such as `1.4.0-rc.1`.
     pub fn is_pre_release(&self) -> bool {
         !self.0.pre.is_empty()
@@ -128,6 +147,26 @@ mod tests {
 
     fn version(text: &str) -> Version {
         Version::parse(text).expect(text)
+    }
+
+    #[test]
+    fn precedence_of_parts_is_that_of_the_version() {
+        let texts = [
+            "0.9.9",
+            "1.0.0-alpha",
+            "1.0.0-alpha.1",
+            "1.0.0-2",
+            "1.0.0-11",
+            "1.0.0",
+            "1.0.1-rc.1",
+            "1.0.1",
+            "2.0.0",
+        ];
+        for one in texts.map(|text| Version::parse(text).expect("valid")) {
+            for other in texts.map(|text| Version::parse(text).expect("valid")) {
+                assert_eq!(other.precedence_of(one.parts()), one.cmp(&other), "{one} {other}");
+            }
+        }
     }
 
     #[test]

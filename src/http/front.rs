@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -75,9 +75,7 @@ async fn guarded(request: Request, next: Next) -> Response {
 }
 
 fn admissible(request: &Request) -> Result<(), Error> {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let one = hosts.next().is_some_and(|host| is_authority(host.as_bytes()));
-    if !one || hosts.next().is_some() {
+    if host(request.headers()).is_none() {
         return Err(Error::new(
             Kind::Malformed,
             "host-header",
@@ -92,6 +90,14 @@ fn admissible(request: &Request) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+/// The one host that a request names; `None` = none, more than one, or none that could be a host.
+pub fn host(headers: &HeaderMap) -> Option<&str> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next()?;
+    let one = is_authority(host.as_bytes()) && hosts.next().is_none();
+    host.to_str().ok().filter(|_| one)
 }
 
 /// The characters of a host name, an address, and a port: what may safely become part of a link.

@@ -1,7 +1,9 @@
 //! Keeps the snapshot on disk equal to the one in memory, for a replica that starts while the catalogue is down.
 //!
 //! The file is written whole beside its place, synced and renamed, so it is never half there. Its first line names
-//! format and SHA-256 of the rest; a file that does not fit is refused, and said so, not guessed at.
+//! format and SHA-256 of the rest; a file that does not fit is refused, and said so, not guessed at. The rest is the
+//! revision (8 bytes, little-endian) and, for each product, the length (8 bytes) and the block of its offers, as
+//! `domain::offers` has it in memory: nothing is parsed or rendered anew at a start.
 
 use std::{
     io::Write,
@@ -15,12 +17,12 @@ use sha2::{Digest, Sha256};
 
 use super::{Reconciler, snapshot::Current};
 use crate::{
-    domain::Snapshot,
+    domain::{ProductOffers, Revision, Snapshot},
     error::{Error, Kind, Result},
 };
 
 /// The name and version of the format.
-const FORMAT: &str = "firmament-snapshot-1";
+const FORMAT: &str = "firmament-snapshot-2";
 
 /// The reconciler.
 pub struct KeeperJob {
@@ -71,7 +73,7 @@ pub fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
             path.display()
         ))
     };
-    let body = serde_json::to_vec(snapshot).map_err(Error::internal)?;
+    let body = encode(snapshot);
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
     writeln!(file, "{FORMAT} {}", hex::encode(Sha256::digest(&body))).map_err(failed)?;
@@ -105,18 +107,41 @@ pub fn read(path: &Path) -> Result<Option<Snapshot>> {
     if header != expected.as_bytes() {
         return Err(damaged("its header or checksum does not fit".into()));
     }
-    serde_json::from_slice(body).map(Some).map_err(|error| damaged(error.to_string()))
+    decode(body).map(Some).ok_or_else(|| damaged("it ends too early".into()))
+}
+
+fn encode(snapshot: &Snapshot) -> Vec<u8> {
+    let size = snapshot.products().map(|product| product.as_bytes().len() + 8).sum::<usize>();
+    let mut body = Vec::with_capacity(size + 8);
+    body.extend_from_slice(&snapshot.revision.0.to_le_bytes());
+    for product in snapshot.products() {
+        body.extend_from_slice(&(product.as_bytes().len() as u64).to_le_bytes());
+        body.extend_from_slice(product.as_bytes());
+    }
+    body
+}
+
+fn decode(body: &[u8]) -> Option<Snapshot> {
+    let (revision, mut rest) = body.split_first_chunk()?;
+    let mut products = Vec::new();
+    while !rest.is_empty() {
+        let (length, after) = rest.split_first_chunk()?;
+        let (product, after) = after.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        products.push(ProductOffers::from_bytes(product));
+        rest = after;
+    }
+    Some(Snapshot::restored(Revision(u64::from_le_bytes(*revision)), products.into_iter()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Revision, snapshot::tests::product};
+    use crate::domain::snapshot::tests::product;
 
     #[test]
     fn what_is_written_is_read_and_what_is_damaged_is_refused() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("snapshot.json");
+        let path = directory.path().join("snapshot");
         assert_eq!(read(&path).expect("absence is fine"), None);
         let state = product(&[("1.0.0", &[&["a"], &[]], false)]);
         let snapshot = Snapshot::default().with(Revision(7), &[state]);

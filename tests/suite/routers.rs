@@ -61,16 +61,18 @@ impl House {
         };
         snapshot.pass().await.expect("migrates and reads");
         let links = Arc::new(Links::Cdn("https://fw.example.com".into()));
-        let device = device::router(DeviceState {
+        let device = device::router(Arc::new(DeviceState {
             current,
             links: Arc::clone(&links),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
-            poll_interval: std::time::Duration::from_secs(300),
-            cache_lifetime: std::time::Duration::from_secs(60),
+            pace: device::check::Pace::new(
+                std::time::Duration::from_secs(300),
+                std::time::Duration::from_secs(60),
+            ),
             reader: Some(Arc::new(bucket.reader())),
             downloads: Arc::new(Semaphore::new(4)),
-        });
+        }));
         let publishing = Arc::new(Publishing {
             catalogue,
             bucket: Bucket::Directory(bucket),

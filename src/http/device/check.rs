@@ -1,37 +1,42 @@
 //! `GET /v1/check`: facts from the query -> snapshot -> decision -> answer. No await, no lock, no store.
+//!
+//! [`at_once`] is the same answer for the server loop, before any router: nothing lies between hyper and it. What it does
+//! not answer, such as a malformed question, goes on to the router and is answered by [`check`].
+//!
+//! An answer is made of few pieces: what an offer says besides its link was rendered when the snapshot was built, the
+//! headers' values were made at the start, and names are read where they stand in the query.
 
 use std::{
-    borrow::Cow,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     extract::{RawQuery, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use chrono::Utc;
+use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::DeviceState;
+use super::{DeviceState, question::Asked};
 use crate::{
     api::{CheckAnswer, Problem},
-    bucket::ObjectKey,
-    domain::{ChannelName, Decision, Hardware, Offer, ProductName, Question, Version, decide},
+    domain::{Decision, Offer, decide},
     error::{Error, Kind, Result},
-    http::{
-        problem::HttpError,
-        query::{Query, malformed},
-    },
+    http::{front, problem::HttpError},
     telemetry::Answer,
 };
 
-/// The longest accepted `device`, in bytes.
-const LONGEST_DEVICE: usize = 128;
+/// The path of this route.
+pub const PATH: &str = "/v1/check";
 /// Room for what stands around link and offer in an answer, in bytes, so that its buffer need not grow.
 const ROOM_AROUND: usize = 96;
+/// Room for a link, in bytes.
+const ROOM_FOR_LINK: usize = 256;
+/// How many different values `Retry-After` has, at most.
+const RHYTHMS: u64 = 256;
 
 /// Is there newer firmware for this device?
 ///
@@ -60,8 +65,9 @@ pub async fn check(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let (answer, response) = match answer(&state, query.as_deref(), &headers) {
-        Ok(answered) => answered,
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let (answer, response) = match answer(&state, query.as_deref(), host) {
+        Ok((answer, response)) => (answer, response.map(Body::from)),
         Err(error) => {
             let answer = match error.kind() {
                 Kind::NotFound => Answer::Unknown,
@@ -75,18 +81,23 @@ pub async fn check(
     response
 }
 
-fn answer(state: &DeviceState, query: Option<&str>, headers: &HeaderMap) -> Result<(Answer, Response)> {
-    let query = Query::parse(query);
-    let product = query.required("product", "thermo-x")?;
-    let version = query.required("version", "1.3.0")?;
-    let hardware = query.optional("hardware")?;
-    let channel = query.optional("channel")?.unwrap_or("stable");
-    let device = query.optional("device")?;
-    // A bare `+` before build metadata reads as a space in a query; no version holds one.
-    let plus =
-        if version.contains(' ') { Cow::Owned(version.replace(' ', "+")) } else { Cow::Borrowed(version) };
-    let version = Version::parse_reported(&plus).map_err(|error| malformed(error.to_string()))?;
-    well_formed(product, channel, hardware, device)?;
+/// Answers a check that is well-formed and of a product that exists; `None` = let the router do it.
+pub fn at_once(
+    state: &DeviceState,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Option<Response<Bytes>> {
+    if uri.path() != PATH || !(method == Method::GET || method == Method::HEAD) {
+        return None;
+    }
+    let (answer, response) = answer(state, uri.query(), front::host(headers)?).ok()?;
+    state.metrics.check(answer);
+    Some(response)
+}
+
+fn answer(state: &DeviceState, query: Option<&str>, host: &str) -> Result<(Answer, Response<Bytes>)> {
+    let asked = Asked::parse(query.unwrap_or_default())?;
     let snapshot = state.current.load();
     let Some(snapshot) = snapshot.as_ref() else {
         return Err(Error::new(
@@ -96,95 +107,115 @@ fn answer(state: &DeviceState, query: Option<&str>, headers: &HeaderMap) -> Resu
         )
         .retry_after(Duration::from_secs(5)));
     };
-    let question = Question { product, version: &version, hardware, channel };
-    match decide(snapshot, &question) {
-        Decision::Update(offer) => {
-            let response = update(state, product, &offer, device, headers)?;
-            Ok((Answer::Update, response))
-        }
+    let device = asked.device();
+    match decide(snapshot, &asked.question()) {
+        Decision::Update(offer) => Ok((Answer::Update, update(state, offer, device, host)?)),
         Decision::UpToDate => Ok((Answer::UpToDate, nothing(state, device))),
         Decision::NothingForHardware => Ok((Answer::NothingForHardware, nothing(state, device))),
         Decision::UnknownProduct => Err(unknown(format!(
-            "there is no product {product}: correct the device's settings, or create the product"
+            "there is no product {}: correct the device's settings, or create the product",
+            asked.question().product
         ))),
         Decision::UnknownChannel => Err(unknown(format!(
-            "product {product} has no channel {channel}: correct the device's settings, or promote a release to it"
+            "product {} has no channel {}: correct the device's settings, or promote a release to it",
+            asked.question().product,
+            asked.question().channel
         ))),
     }
-}
-
-/// A malformed name is the caller's mistake (400), where a well-formed unknown one is an answer (404).
-fn well_formed(product: &str, channel: &str, hardware: Option<&str>, device: Option<&str>) -> Result<()> {
-    ProductName::check(product).map_err(|error| malformed(error.to_string()))?;
-    ChannelName::check(channel).map_err(|error| malformed(error.to_string()))?;
-    if let Some(hardware) = hardware {
-        Hardware::check(hardware).map_err(|error| malformed(error.to_string()))?;
-    }
-    if device.is_some_and(|device| device.len() > LONGEST_DEVICE) {
-        return Err(malformed(format!("parameter \"device\" is longer than {LONGEST_DEVICE} bytes")));
-    }
-    Ok(())
 }
 
 fn update(
     state: &DeviceState,
-    product: &str,
-    offer: &Offer,
+    offer: Offer<'_>,
     device: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<Response> {
+    host: &str,
+) -> Result<Response<Bytes>> {
     let now = Utc::now();
-    let key = ObjectKey::of(product, &offer.version, &offer.filename);
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let link = state.links.link(&key, now, host)?;
-    let lifetime = link
-        .expires_at
-        .map_or(state.cache_lifetime, |at| state.cache_lifetime.min((at - now).to_std().unwrap_or_default()));
+    let members = offer.members();
     // The form of api::CheckAnswer; all but the link was rendered when the snapshot was built.
-    let mut body = Vec::with_capacity(link.url.len() + offer.members.len() + ROOM_AROUND);
-    body.extend_from_slice(b"{\"url\":");
-    serde_json::to_writer(&mut body, &link.url).map_err(Error::internal)?;
-    if let Some(at) = &link.expires_at {
-        body.extend_from_slice(b",\"url_expires_at\":");
-        serde_json::to_writer(&mut body, at).map_err(Error::internal)?;
+    let mut body = String::with_capacity(members.len() + ROOM_FOR_LINK + ROOM_AROUND);
+    body.push_str("{\"url\":\"");
+    let expires_at = state.links.write(&mut body, offer.key(), now, host)?;
+    body.push_str("\",");
+    if let Some(at) = expires_at {
+        let at = at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        ["\"url_expires_at\":\"", &at, "\","].iter().for_each(|part| body.push_str(part));
     }
-    body.push(b',');
-    body.extend_from_slice(offer.members.as_bytes());
-    body.push(b'}');
-    let mut response = Response::new(Body::from(body));
+    body.push_str(members);
+    body.push('}');
+    let mut response = Response::new(Bytes::from(body));
+    *response.headers_mut() = HeaderMap::with_capacity(4);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    say_when(response.headers_mut(), state.poll_interval, lifetime, device);
+    state.pace.say_when(response.headers_mut(), device, expires_at.map(|at| (at, now)));
     Ok(response)
 }
 
-fn nothing(state: &DeviceState, device: Option<&str>) -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    say_when(response.headers_mut(), state.poll_interval, state.cache_lifetime, device);
+fn nothing(state: &DeviceState, device: Option<&str>) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = HeaderMap::with_capacity(4);
+    state.pace.say_when(response.headers_mut(), device, None);
     response
 }
 
-/// `Retry-After`, spread by a tenth either way: by the device's id, so that each keeps its own rhythm, or else at random.
-/// `Cache-Control`: an answer that names no device is the same for all.
-fn say_when(headers: &mut HeaderMap, interval: Duration, lifetime: Duration, device: Option<&str>) {
-    let seconds = interval.as_secs();
-    let spread = seconds / 5;
-    let offset = match device {
-        _ if spread == 0 => 0,
-        Some(device) => {
-            let mut hasher = DefaultHasher::new();
-            device.hash(&mut hasher);
-            hasher.finish() % (spread + 1)
+/// When devices ask again and caches do, as the values of headers, made once.
+pub struct Pace {
+    /// Of `Retry-After`: from a tenth less than the interval to a tenth more.
+    retry_after: Box<[HeaderValue]>,
+    cache_lifetime: Duration,
+    cache_control: HeaderValue,
+}
+
+impl Pace {
+    /// Devices ask every `interval`, more or less; shared caches keep an answer for `cache_lifetime`.
+    pub fn new(interval: Duration, cache_lifetime: Duration) -> Self {
+        let seconds = interval.as_secs();
+        let spread = seconds / 5;
+        let values = (spread + 1).min(RHYTHMS);
+        let value = |index: u64| {
+            let offset = if values > 1 { index * spread / (values - 1) } else { 0 };
+            HeaderValue::from((seconds - spread / 2 + offset).max(1))
+        };
+        Self {
+            retry_after: (0..values).map(value).collect(),
+            cache_lifetime,
+            cache_control: cache_control(cache_lifetime),
         }
-        None => fastrand::u64(0..=spread),
-    };
-    let after = (seconds - spread / 2 + offset).max(1);
-    headers.insert(header::RETRY_AFTER, HeaderValue::from(after));
-    let cache = match device {
-        Some(_) => HeaderValue::from_static("private, no-store"),
-        None => HeaderValue::try_from(format!("public, max-age={}", lifetime.as_secs()))
-            .expect("digits and letters"),
-    };
-    headers.insert(header::CACHE_CONTROL, cache);
+    }
+
+    /// `Retry-After`, spread by the device's id, so that each keeps its own rhythm, or else at random.
+    /// `Cache-Control`: an answer that names no device is the same for all, as long as its link lives.
+    fn say_when(
+        &self,
+        headers: &mut HeaderMap,
+        device: Option<&str>,
+        link: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    ) {
+        let values = self.retry_after.len();
+        let index = match device {
+            Some(device) => {
+                let mut hasher = DefaultHasher::new();
+                device.hash(&mut hasher);
+                // Which of the values, not how many.
+                usize::try_from(hasher.finish() % values as u64).unwrap_or_default()
+            }
+            None => fastrand::usize(..values),
+        };
+        headers.insert(header::RETRY_AFTER, self.retry_after[index].clone());
+        let cache = match (device, link) {
+            (Some(_), _) => HeaderValue::from_static("private, no-store"),
+            (None, Some((expires_at, now))) => {
+                let left = (expires_at - now).to_std().unwrap_or_default();
+                cache_control(self.cache_lifetime.min(left))
+            }
+            (None, None) => self.cache_control.clone(),
+        };
+        headers.insert(header::CACHE_CONTROL, cache);
+    }
+}
+
+fn cache_control(lifetime: Duration) -> HeaderValue {
+    HeaderValue::try_from(format!("public, max-age={}", lifetime.as_secs())).expect("digits and letters")
 }
 
 fn unknown(message: String) -> Error {

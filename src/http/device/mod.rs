@@ -9,7 +9,7 @@
 //! | `GET /livez`, `/readyz` | health |
 //! | `GET /openapi.json` | this listener's OpenAPI document |
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{Json, Router, extract::FromRef, middleware, routing::get};
 use tokio::sync::Semaphore;
@@ -21,6 +21,7 @@ use crate::{bucket::ObjectReader, cdn::Links, jobs::snapshot::Current, telemetry
 
 pub mod check;
 mod download;
+mod question;
 
 /// All that device code can reach. Shared whole: a request then counts one reference, not one per part, on a cache line
 /// that all cores write to.
@@ -33,10 +34,8 @@ pub struct DeviceState {
     pub metrics: Arc<Metrics>,
     /// For `/readyz`.
     pub readiness: Readiness,
-    /// When a device should ask again.
-    pub poll_interval: Duration,
-    /// How long a shared cache may keep an answer.
-    pub cache_lifetime: Duration,
+    /// When devices and caches should ask again.
+    pub pace: check::Pace,
     /// Reads images of a directory bucket; `None` = they are served elsewhere.
     pub reader: Option<Arc<ObjectReader>>,
     /// Bounds downloads.
@@ -73,10 +72,10 @@ pub fn openapi() -> Document {
 }
 
 /// This listener's routes.
-pub fn router(state: DeviceState) -> Router {
+pub fn router(state: Arc<DeviceState>) -> Router {
     let (router, document) = routes().split_for_parts();
     router
         .route("/openapi.json", get(move || std::future::ready(Json(document))))
         .layer(middleware::from_fn(front::device))
-        .with_state(Arc::new(state))
+        .with_state(state)
 }

@@ -10,7 +10,7 @@ use crate::{
         ChannelView, ImageView, OfferView, ProductBody, ProductDetail, ProductView, ReleaseState, ReleaseView,
     },
     bucket::ObjectKey,
-    domain::{ChannelName, ChannelOffers, Hardware, Image, Offer, Product, ProductState, Promotion, Release},
+    domain::{ChannelName, Hardware, Image, Offer, Product, ProductOffers, ProductState, Promotion, Release},
     error::Result,
 };
 
@@ -37,21 +37,24 @@ pub(super) fn channel(
     known: &ProductState,
     name: &ChannelName,
 ) -> Result<ChannelView> {
-    let offers = ChannelOffers::of(known, name);
-    let view = |hardware: Option<&Hardware>, offer: &Offer| -> Result<OfferView> {
+    let offers = ProductOffers::of(known);
+    let view = |(hardware, offer): (Option<&str>, Offer<'_>)| -> Result<OfferView> {
+        let mut url = String::new();
+        state.links.write(&mut url, offer.key(), Utc::now(), &state.device_host)?;
         Ok(OfferView {
-            hardware: hardware.map(ToString::to_string),
-            version: offer.version.to_string(),
-            filename: offer.filename.to_string(),
-            size: offer.size,
-            sha256: offer.sha256.to_string(),
-            url: link(state, &ObjectKey::image(&known.product.name, &offer.version, &offer.filename))?,
+            hardware: hardware.map(ToOwned::to_owned),
+            version: offer.version().to_owned(),
+            filename: offer.filename().to_owned(),
+            size: offer.size(),
+            sha256: hex::encode(offer.sha256()),
+            url,
         })
     };
+    let offered = offers.channel(name.as_str()).map(|channel| channel.all()).unwrap_or_default();
     Ok(ChannelView {
         product: known.product.name.to_string(),
         channel: name.to_string(),
-        offers: offers.all().map(|(hardware, offer)| view(hardware, offer)).collect::<Result<_>>()?,
+        offers: offered.into_iter().map(view).collect::<Result<_>>()?,
     })
 }
 

@@ -51,8 +51,8 @@ impl Store {
     }
 
     pub(super) fn key(&self, filename: &str) -> ObjectKey {
-        ObjectKey::of(
-            self.product.as_str(),
+        ObjectKey::image(
+            &self.product,
             &Version::parse("1.4.0-rc.1").expect("valid"),
             &FileName::parse(filename).expect("valid"),
         )

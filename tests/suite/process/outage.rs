@@ -70,9 +70,9 @@ async fn outage(kind: Outage) {
     assert_eq!((before[0].0, before[1].0), (200, 204));
     let url = device.offer(&product, "0.1.0").await.expect("an offer").url;
     let home = second.home().clone();
-    let kept = second.data_dir().join("snapshot.json");
+    let kept = second.data_dir().join("snapshot");
     eventually("the snapshot on disk", async || {
-        std::fs::read_to_string(&kept).ok()?.contains(&product).then_some(())
+        String::from_utf8_lossy(&std::fs::read(&kept).ok()?).contains(&product).then_some(())
     })
     .await;
     second.kill();

@@ -1,0 +1,352 @@
+//! What the channels of one product offer, chosen and laid out for checks: one block of memory.
+//!
+//! A check is answered from here. With thousands of products, what an answer costs is the memory that it touches:
+//! every separate block is a cache miss, and often one of the address translation too. So names, tables, versions and
+//! the rendered part of the answers of one product lie in one block, in the order in which a check reads them, and the
+//! numbers of versions are compared without parsing.
+//!
+//! # Layout (little-endian; `at` = offset of 4 bytes from the block's start)
+//! ```text
+//! block    = channels at, replacements at, name
+//! channels = table: channel -> steps by hardware
+//! steps by hardware = at of the steps for hardware that no image names (0 = none), table: hardware -> steps
+//! steps    = count (4), { floor (1), version, upgrade-from?, offer at }
+//! version  = major (8), minor (8), patch (8), pre-release (text)
+//! replacements = table: recalled version -> offer by hardware, as steps by hardware, of one step each
+//! table    = count (4), { name at, value at } in the order of the names
+//! text     = length (4), bytes
+//! offer    = size (8), microseconds since 1970 (8), sha256, sha1, md5, key, members, version, filename, hardware
+//!            (texts), notes (text)
+//! ```
+//! `packing.rs` writes it. It is also the form on disk (`jobs::keeper`), whose checksum vouches for it.
+//!
+//! Invariants: only promoted images of releases that are not recalled are in it (replacements need no promotion), and
+//! of each ladder the steps that a device can be offered ([`super::ladder`]).
+
+use std::{fmt, sync::Arc};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Version,
+    ladder::{self, Step},
+};
+
+mod packing;
+
+#[cfg(test)]
+mod tests;
+
+/// What the channels of one product offer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProductOffers(Arc<[u8]>);
+
+/// What one channel, or the replacement of one recalled version, has for each hardware.
+#[derive(Clone, Copy)]
+pub struct ChannelOffers<'a> {
+    block: Block<'a>,
+    at: usize,
+}
+
+/// One image of one release, as an answer to checks.
+#[derive(Clone, Copy)]
+pub struct Offer<'a> {
+    block: Block<'a>,
+    at: usize,
+}
+
+/// The block, read at offsets. What is read was written by `packing.rs`; an offset beyond the end is a defect.
+#[derive(Clone, Copy)]
+struct Block<'a>(&'a [u8]);
+
+/// A step of a ladder.
+#[derive(Clone, Copy)]
+struct PackedStep<'a> {
+    block: Block<'a>,
+    floor: bool,
+    version_at: usize,
+    upgrade_from_at: Option<usize>,
+    offer_at: usize,
+}
+
+const LONG: usize = 8;
+const SHORT: usize = 4;
+const SHA256: usize = 32;
+const SHA1: usize = 20;
+const MD5: usize = 16;
+
+impl<'a> Block<'a> {
+    fn bytes(self, at: usize, length: usize) -> &'a [u8] {
+        &self.0[at..at + length]
+    }
+
+    fn short(self, at: usize) -> usize {
+        let bytes = self.bytes(at, SHORT).try_into().expect("the length that was asked for");
+        u32::from_le_bytes(bytes) as usize
+    }
+
+    fn long(self, at: usize) -> u64 {
+        u64::from_le_bytes(self.bytes(at, LONG).try_into().expect("the length that was asked for"))
+    }
+
+    fn raw_text(self, at: usize) -> &'a [u8] {
+        self.bytes(at + SHORT, self.short(at))
+    }
+
+    fn text(self, at: usize) -> &'a str {
+        std::str::from_utf8(self.raw_text(at)).expect("texts are packed from texts")
+    }
+
+    fn after_text(self, at: usize) -> usize {
+        at + SHORT + self.short(at)
+    }
+
+    fn version(self, at: usize) -> (u64, u64, u64, &'a str) {
+        let number = |index| self.long(at + index * LONG);
+        (number(0), number(1), number(2), self.text(at + 3 * LONG))
+    }
+
+    fn after_version(self, at: usize) -> usize {
+        self.after_text(at + 3 * LONG)
+    }
+
+    /// A table's names with where their values are, in order.
+    fn table(self, at: usize) -> impl ExactSizeIterator<Item = (&'a str, usize)> {
+        (0..self.short(at)).map(move |index| {
+            let entry = at + SHORT + index * 2 * SHORT;
+            (self.text(self.short(entry)), self.short(entry + SHORT))
+        })
+    }
+
+    /// Where the value of a name in a table is.
+    fn find(self, table_at: usize, name: &str) -> Option<usize> {
+        let (mut low, mut high) = (0, self.short(table_at));
+        while low < high {
+            let middle = low.midpoint(high);
+            let entry = table_at + SHORT + middle * 2 * SHORT;
+            match self.raw_text(self.short(entry)).cmp(name.as_bytes()) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Some(self.short(entry + SHORT)),
+            }
+        }
+        None
+    }
+
+    /// The step at an offset, and where the next one begins.
+    fn step(self, at: usize) -> (PackedStep<'a>, usize) {
+        let flags = self.0[at];
+        let version_at = at + 1;
+        let mut next = self.after_version(version_at);
+        let upgrade_from_at = (flags & packing::HAS_UPGRADE_FROM != 0).then_some(next);
+        if upgrade_from_at.is_some() {
+            next = self.after_version(next);
+        }
+        let step = PackedStep {
+            block: self,
+            floor: flags & packing::IS_FLOOR != 0,
+            version_at,
+            upgrade_from_at,
+            offer_at: self.short(next),
+        };
+        (step, next + SHORT)
+    }
+
+    fn steps(self, at: usize) -> impl Iterator<Item = PackedStep<'a>> {
+        let mut next = at + SHORT;
+        (0..self.short(at)).map(move |_| {
+            let (step, after) = self.step(next);
+            next = after;
+            step
+        })
+    }
+}
+
+impl Step for PackedStep<'_> {
+    fn is_above(&self, running: &Version) -> bool {
+        running.precedence_of(self.block.version(self.version_at)).is_gt()
+    }
+
+    fn floor(&self) -> bool {
+        self.floor
+    }
+
+    fn takes(&self, running: &Version) -> bool {
+        self.upgrade_from_at.is_none_or(|at| running.precedence_of(self.block.version(at)).is_le())
+    }
+}
+
+impl ProductOffers {
+    fn block(&self) -> Block<'_> {
+        Block(&self.0)
+    }
+
+    /// The product's name.
+    pub fn name(&self) -> &str {
+        self.block().text(2 * SHORT)
+    }
+
+    pub(super) fn is_named(&self, name: &[u8]) -> bool {
+        self.block().raw_text(2 * SHORT) == name
+    }
+
+    /// The channel's offers; `None` = no such channel.
+    pub fn channel(&self, name: &str) -> Option<ChannelOffers<'_>> {
+        let block = self.block();
+        Some(ChannelOffers { block, at: block.find(block.short(0), name)? })
+    }
+
+    /// What a device is to go to instead of a recalled version that it runs; `None` = nothing was named.
+    pub fn replacement(&self, running: &Version, hardware: Option<&str>) -> Option<Offer<'_>> {
+        let block = self.block();
+        let table_at = block.short(SHORT);
+        // Nearly always.
+        if block.short(table_at) == 0 {
+            return None;
+        }
+        let offers = ChannelOffers { block, at: block.find(table_at, &running.to_string())? };
+        offers.highest(offers.steps_at(hardware)?)
+    }
+
+    /// The block, to be kept elsewhere.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A block that [`Self::as_bytes`] gave.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl<'a> ChannelOffers<'a> {
+    fn steps_at(&self, hardware: Option<&str>) -> Option<usize> {
+        let named = hardware.and_then(|hardware| self.block.find(self.at + SHORT, hardware));
+        named.or_else(|| Some(self.block.short(self.at)).filter(|at| *at != 0))
+    }
+
+    /// What a device of that hardware which runs that version is offered; `Ok(None)` = nothing newer, `Err` = the
+    /// channel has nothing for its hardware at all.
+    pub(super) fn offer(
+        &self,
+        hardware: Option<&str>,
+        running: &Version,
+    ) -> Result<Option<Offer<'a>>, Nothing> {
+        let at = self.steps_at(hardware).ok_or(Nothing)?;
+        let chosen = if self.block.short(at) == 1 {
+            let (step, _) = self.block.step(at + SHORT);
+            ladder::choose(&[step], running).map(|_| step)
+        } else {
+            let steps: Vec<_> = self.block.steps(at).collect();
+            ladder::choose(&steps, running).map(|index| steps[index])
+        };
+        Ok(chosen.map(|step| Offer { block: self.block, at: step.offer_at }))
+    }
+
+    fn highest(&self, steps_at: usize) -> Option<Offer<'a>> {
+        self.block.steps(steps_at).last().map(|step| Offer { block: self.block, at: step.offer_at })
+    }
+
+    /// The highest offer of each hardware that an image names, in order, after that for all others (`None`).
+    pub fn all(&self) -> Vec<(Option<&'a str>, Offer<'a>)> {
+        let any = Some(self.block.short(self.at)).filter(|at| *at != 0).map(|at| (None, at));
+        let named = self.block.table(self.at + SHORT).map(|(hardware, at)| (Some(hardware), at));
+        any.into_iter()
+            .chain(named)
+            .filter_map(|(hardware, at)| Some((hardware, self.highest(at)?)))
+            .collect()
+    }
+}
+
+/// A channel has nothing for a hardware.
+pub(super) struct Nothing;
+
+const SHA256_AT: usize = 2 * LONG;
+const SHA1_AT: usize = SHA256_AT + SHA256;
+const MD5_AT: usize = SHA1_AT + SHA1;
+const TEXTS_AT: usize = MD5_AT + MD5;
+
+impl<'a> Offer<'a> {
+    fn text(&self, index: usize) -> &'a str {
+        let at = (0..index).fold(self.at + TEXTS_AT, |at, _| self.block.after_text(at));
+        self.block.text(at)
+    }
+
+    /// In bytes.
+    pub fn size(&self) -> u64 {
+        self.block.long(self.at)
+    }
+
+    /// When the image was stored.
+    pub fn created_at(&self) -> DateTime<Utc> {
+        let micros = self.block.long(self.at + LONG).cast_signed();
+        DateTime::from_timestamp_micros(micros).expect("packed from a time")
+    }
+
+    /// Of the whole file.
+    pub fn sha256(&self) -> &'a [u8] {
+        self.block.bytes(self.at + SHA256_AT, SHA256)
+    }
+
+    /// Of the whole file.
+    pub fn sha1(&self) -> &'a [u8] {
+        self.block.bytes(self.at + SHA1_AT, SHA1)
+    }
+
+    /// Of the whole file.
+    pub fn md5(&self) -> &'a [u8] {
+        self.block.bytes(self.at + MD5_AT, MD5)
+    }
+
+    /// Where the image is in the bucket and below a base URL.
+    pub fn key(&self) -> &'a str {
+        self.text(0)
+    }
+
+    /// What an answer says of the offer besides the link: the members of a JSON object, without its braces. (In JSON
+    /// because that is what nearly all devices read; other protocols have the fields.)
+    pub fn members(&self) -> &'a str {
+        self.text(1)
+    }
+
+    /// The release's version.
+    pub fn version(&self) -> &'a str {
+        self.text(2)
+    }
+
+    /// The image's file name.
+    pub fn filename(&self) -> &'a str {
+        self.text(3)
+    }
+
+    /// The hardware that the image names, in order; none = all.
+    pub fn hardware(&self) -> impl Iterator<Item = &'a str> {
+        self.text(4).split_terminator('\n')
+    }
+
+    /// The release's notes, empty if it has none.
+    pub fn notes(&self) -> &'a str {
+        self.text(5)
+    }
+}
+
+impl PartialEq for Offer<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        // The members are rendered from all that an offer is, but for the product's name in its key.
+        self.key() == other.key() && self.members() == other.members()
+    }
+}
+
+impl Eq for Offer<'_> {}
+
+impl fmt::Debug for Offer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Offer({}, {{{}}})", self.key(), self.members())
+    }
+}
+
+impl fmt::Debug for ProductOffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProductOffers({}, {} bytes)", self.name(), self.0.len())
+    }
+}

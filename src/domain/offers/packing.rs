@@ -1,0 +1,231 @@
+//! Chooses what a product offers and writes it as one block; the layout is in the parent module's head.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::ProductOffers;
+use crate::domain::{
+    ChannelName, FileName, Hardware, Image, ProductState, Release, Version, key_of,
+    ladder::{Candidate, ladder, steps_that_count},
+};
+
+pub(super) const IS_FLOOR: u8 = 1;
+pub(super) const HAS_UPGRADE_FROM: u8 = 2;
+
+/// The members of an answer that do not change with time or caller.
+#[derive(Serialize)]
+struct Members<'a> {
+    version: &'a Version,
+    size: u64,
+    sha256: String,
+    sha1: String,
+    md5: String,
+    filename: &'a FileName,
+    hardware: &'a BTreeSet<Hardware>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<&'a str>,
+    created_at: DateTime<Utc>,
+}
+
+/// The steps for hardware that no image names, and for each that one does.
+struct ByHardware<'a> {
+    any: Vec<Candidate<'a>>,
+    named: BTreeMap<&'a str, Vec<Candidate<'a>>>,
+}
+
+impl ProductOffers {
+    /// Chooses and packs the offers of every channel of a product.
+    pub fn of(state: &ProductState) -> Self {
+        let channels: BTreeMap<_, _> = state
+            .channels()
+            .into_iter()
+            .map(|channel| {
+                let offers = of_channel(state, &channel);
+                (channel.to_string(), offers)
+            })
+            .collect();
+        let replacements: BTreeMap<_, _> = state
+            .releases
+            .iter()
+            .filter_map(|release| {
+                Some((release.version.to_string(), by_hardware(&[replacement(state, release)?])))
+            })
+            .collect();
+        let mut packing =
+            Packing { product: state.product.name.as_str(), bytes: vec![0; 8], offers: Vec::new() };
+        packing.text(state.product.name.as_str());
+        packing.table_of_offers(0, &channels);
+        packing.table_of_offers(4, &replacements);
+        packing.all_offers();
+        Self(packing.bytes.into())
+    }
+}
+
+fn of_channel<'a>(state: &'a ProductState, channel: &ChannelName) -> ByHardware<'a> {
+    let promoted = state.promotions.iter().filter(|promotion| promotion.channel == *channel);
+    let named: BTreeSet<&str> = promoted
+        .filter_map(|promotion| state.image(promotion.image))
+        .filter(|(release, _)| release.recall.is_none())
+        .flat_map(|(_, image)| image.hardware.iter().map(Hardware::as_str))
+        .collect();
+    let steps = |hardware| steps_that_count(&ladder(state, channel, hardware));
+    ByHardware {
+        any: steps(None),
+        named: named.into_iter().map(|hardware| (hardware, steps(Some(hardware)))).collect(),
+    }
+}
+
+/// The release that devices which run a recalled one should go to. One that was recalled itself hands on to its own.
+fn replacement<'a>(state: &'a ProductState, recalled: &Release) -> Option<&'a Release> {
+    let mut recall = recalled.recall.as_ref()?;
+    // Each can be passed once; more steps than releases are a circle.
+    for _ in 0..state.releases.len() {
+        let next = state.release(recall.replacement.as_ref()?)?;
+        match &next.recall {
+            None => return Some(next),
+            Some(further) => recall = further,
+        }
+    }
+    None
+}
+
+fn by_hardware<'a>(releases: &[&'a Release]) -> ByHardware<'a> {
+    let images = || {
+        releases
+            .iter()
+            .flat_map(|&release| release.images.iter().map(move |image| Candidate { release, image }))
+    };
+    let any: Vec<_> = images().filter(|candidate| candidate.image.hardware.is_empty()).take(1).collect();
+    let named = images().flat_map(|candidate| {
+        candidate.image.hardware.iter().map(move |hardware| (hardware.as_str(), vec![candidate]))
+    });
+    ByHardware { any, named: named.collect() }
+}
+
+struct Packing<'a> {
+    product: &'a str,
+    bytes: Vec<u8>,
+    /// The images that steps refer to, each with the places that hold its offset.
+    offers: Vec<(Candidate<'a>, Vec<usize>)>,
+}
+
+impl<'a> Packing<'a> {
+    fn short(&mut self, value: usize) {
+        let value = u32::try_from(value).expect("a product's offers are far below 4 GiB");
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// Writes the current end at a place that was left for it.
+    fn here(&mut self, place: usize) {
+        let here = u32::try_from(self.bytes.len()).expect("a product's offers are far below 4 GiB");
+        self.bytes[place..place + 4].copy_from_slice(&here.to_le_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.short(text.len());
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    fn version(&mut self, version: &Version) {
+        let (major, minor, patch, pre) = version.parts();
+        for number in [major, minor, patch] {
+            self.bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        self.text(pre);
+    }
+
+    /// A table with its names; returns where the offset of each value belongs, in order.
+    fn table<'n>(&mut self, names: impl ExactSizeIterator<Item = &'n str> + Clone) -> Vec<usize> {
+        self.short(names.len());
+        let entries = self.bytes.len();
+        self.bytes.resize(entries + names.len() * 8, 0);
+        let mut places = Vec::with_capacity(names.len());
+        for (index, name) in names.enumerate() {
+            let entry = entries + index * 8;
+            self.here(entry);
+            self.text(name);
+            places.push(entry + 4);
+        }
+        places
+    }
+
+    fn table_of_offers(&mut self, place: usize, table: &BTreeMap<String, ByHardware<'a>>) {
+        self.here(place);
+        let places = self.table(table.keys().map(String::as_str));
+        for (place, offers) in places.into_iter().zip(table.values()) {
+            self.here(place);
+            let any = self.bytes.len();
+            self.short(0);
+            let named = self.table(offers.named.keys().copied());
+            for (place, steps) in named.into_iter().zip(offers.named.values()) {
+                self.here(place);
+                self.steps(steps);
+            }
+            if !offers.any.is_empty() {
+                self.here(any);
+                self.steps(&offers.any);
+            }
+        }
+    }
+
+    fn steps(&mut self, steps: &[Candidate<'a>]) {
+        self.short(steps.len());
+        for step in steps {
+            let upgrade_from = step.release.upgrade_from.as_ref();
+            let floor = if step.release.floor { IS_FLOOR } else { 0 };
+            self.bytes.push(floor | if upgrade_from.is_some() { HAS_UPGRADE_FROM } else { 0 });
+            self.version(&step.release.version);
+            if let Some(lowest) = upgrade_from {
+                self.version(lowest);
+            }
+            let place = self.bytes.len();
+            self.short(0);
+            match self.offers.iter_mut().find(|(candidate, _)| candidate.image.id == step.image.id) {
+                Some((_, places)) => places.push(place),
+                None => self.offers.push((*step, vec![place])),
+            }
+        }
+    }
+
+    fn all_offers(&mut self) {
+        for (Candidate { release, image }, places) in std::mem::take(&mut self.offers) {
+            for place in places {
+                self.here(place);
+            }
+            self.offer(release, image);
+        }
+    }
+
+    fn offer(&mut self, release: &Release, image: &Image) {
+        self.bytes.extend_from_slice(&image.size.to_le_bytes());
+        self.bytes.extend_from_slice(&image.created_at.timestamp_micros().to_le_bytes());
+        self.bytes.extend_from_slice(&image.digests.sha256);
+        self.bytes.extend_from_slice(&image.digests.sha1);
+        self.bytes.extend_from_slice(&image.digests.md5);
+        self.text(&key_of(self.product, &release.version, &image.filename));
+        self.text(&members(release, image));
+        self.text(&release.version.to_string());
+        self.text(image.filename.as_str());
+        let hardware: String = image.hardware.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
+        self.text(&hardware);
+        self.text(release.notes.as_deref().unwrap_or_default());
+    }
+}
+
+fn members(release: &Release, image: &Image) -> String {
+    let members = Members {
+        version: &release.version,
+        size: image.size,
+        sha256: hex::encode(image.digests.sha256),
+        sha1: hex::encode(image.digests.sha1),
+        md5: hex::encode(image.digests.md5),
+        filename: &image.filename,
+        hardware: &image.hardware,
+        notes: release.notes.as_deref(),
+        created_at: image.created_at,
+    };
+    let object = serde_json::to_string(&members).expect("plain data without maps");
+    object[1..object.len() - 1].to_owned()
+}

@@ -1,0 +1,275 @@
+//! One connection: hyper's state machine, a deadline, and who answers.
+//!
+//! The deadline is a number of seconds on the listener's clock, or none while a request is being answered by the router
+//! (whose handlers have limits of their own). The listener looks at it once a second and wakes the connection to end it.
+//! What moves it: a request that begins to be answered, an answer's end, and every byte that the other side takes.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU32, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::ConnectInfo,
+    http::{Request, Response, StatusCode, header},
+};
+use futures_util::task::AtomicWaker;
+use http_body::{Frame, SizeHint};
+use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tower::ServiceExt;
+
+use super::{FIRST_REQUEST_TIMEOUT, IDLE_TIMEOUT, Site};
+
+/// The largest request header, in bytes.
+const LARGEST_HEADER: usize = 32 * 1024;
+/// The most header fields.
+const MOST_FIELDS: usize = 64;
+/// No deadline: a request is being answered.
+const BUSY: u32 = u32::MAX;
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum End {
+    /// Once the request that is under way has its answer.
+    AfterAnswer = 1,
+    /// As it is.
+    Now = 2,
+}
+
+/// What the listener and a connection share.
+pub(super) struct Connection {
+    clock: Arc<AtomicU32>,
+    deadline: AtomicU32,
+    end: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl Connection {
+    pub fn new(clock: Arc<AtomicU32>) -> Self {
+        let connection =
+            Self { clock, deadline: AtomicU32::new(BUSY), end: AtomicU8::new(0), waker: AtomicWaker::new() };
+        connection.expect_within(FIRST_REQUEST_TIMEOUT);
+        connection
+    }
+
+    /// Whether something was to have happened by now.
+    pub fn is_overdue(&self, now: u32) -> bool {
+        let deadline = self.deadline.load(Ordering::Relaxed);
+        deadline != BUSY && deadline < now
+    }
+
+    /// Has it end.
+    pub fn end(&self, how: End) {
+        self.end.fetch_max(how as u8, Ordering::Relaxed);
+        self.waker.wake();
+    }
+
+    fn expect_within(&self, limit: std::time::Duration) {
+        let limit = u32::try_from(limit.as_secs()).unwrap_or(BUSY / 2);
+        self.deadline.store(self.clock.load(Ordering::Relaxed).saturating_add(limit), Ordering::Relaxed);
+    }
+
+    /// The other side takes what it is sent: if there is a deadline, it moves.
+    fn progress(&self) {
+        if self.deadline.load(Ordering::Relaxed) != BUSY {
+            self.expect_within(IDLE_TIMEOUT);
+        }
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, connection: Arc<Connection>) {
+    let socket = TokioIo::new(Socket { stream, connection: Arc::clone(&connection) });
+    let answering = Answering { site, peer, connection: Arc::clone(&connection) };
+    let http = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(LARGEST_HEADER)
+        .max_headers(MOST_FIELDS)
+        .serve_connection(socket, answering);
+    let mut http = pin!(http);
+    let mut told = false;
+    let served = poll_fn(|cx| {
+        connection.waker.register(cx.waker());
+        match connection.end.load(Ordering::Relaxed) {
+            0 => {}
+            end if end == End::Now as u8 => return Poll::Ready(Ok(())),
+            _ if told => {}
+            _ => {
+                told = true;
+                http.as_mut().graceful_shutdown();
+            }
+        }
+        http.as_mut().poll(cx)
+    });
+    if let Err(error) = served.await {
+        tracing::trace!(%error, %peer, "a connection ended badly");
+    }
+}
+
+/// A socket that tells of what is taken from it.
+struct Socket {
+    stream: TcpStream,
+    connection: Arc<Connection>,
+}
+
+impl Socket {
+    fn wrote(&self, written: Poll<std::io::Result<usize>>) -> Poll<std::io::Result<usize>> {
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.connection.progress();
+        }
+        written
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wrote(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// Answers the requests of one connection.
+struct Answering {
+    site: Arc<Site>,
+    peer: SocketAddr,
+    connection: Arc<Connection>,
+}
+
+impl Service<Request<Incoming>> for Answering {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = Pending;
+
+    fn call(&self, mut request: Request<Incoming>) -> Pending {
+        if let Some(at_once) = &self.site.at_once {
+            // If it panics, so will the router's handler, which makes an answer of it and logs it.
+            let asked = AssertUnwindSafe(|| at_once(request.method(), request.uri(), request.headers()));
+            if let Ok(Some(response)) = catch_unwind(asked) {
+                return Pending::AtOnce(Some(response.map(|body| Answer::Whole(Some(body)))));
+            }
+        }
+        self.connection.deadline.store(BUSY, Ordering::Relaxed);
+        let busy = Busy(Arc::clone(&self.connection));
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let routed = self.site.router.clone().oneshot(request.map(Body::new));
+        Pending::Routed(Box::pin(async move {
+            let Ok(mut response) = routed.await;
+            // RFC 9110, 8.6: a 204 has no Content-Length. axum gives it one, and hyper keeps that in a HEAD's answer.
+            if response.status() == StatusCode::NO_CONTENT {
+                response.headers_mut().remove(header::CONTENT_LENGTH);
+            }
+            response.map(|body| Answer::Routed { body, _busy: busy })
+        }))
+    }
+}
+
+/// While it lives, its connection has no deadline.
+pub(super) struct Busy(Arc<Connection>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.expect_within(IDLE_TIMEOUT);
+    }
+}
+
+/// An answer that is being made.
+pub(super) enum Pending {
+    AtOnce(Option<Response<Answer>>),
+    Routed(Pin<Box<dyn Future<Output = Response<Answer>> + Send>>),
+}
+
+impl Future for Pending {
+    type Output = Result<Response<Answer>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(match &mut *self {
+            Self::AtOnce(response) => response.take().expect("not polled again after it was ready"),
+            Self::Routed(routed) => ready!(routed.as_mut().poll(cx)),
+        }))
+    }
+}
+
+/// An answer's body.
+pub(super) enum Answer {
+    Whole(Option<Bytes>),
+    Routed { body: Body, _busy: Busy },
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match &mut *self {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Routed { body, .. } => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Routed { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Routed { body, .. } => body.size_hint(),
+        }
+    }
+}
