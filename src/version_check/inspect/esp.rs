@@ -21,9 +21,9 @@
 //!
 //! # What it does not do
 //! Recognise a merged image of chips whose bootloader is not at 0 (ESP32, S2, P4, C5), which begins with
-//! erased flash. Read ESP8266 images of version 2 (0xEA), or those with `--ram-only-header`, which end as two
-//! images. Decrypt: an image encrypted for flash is random bytes. Verify signatures of applications inside a
-//! merged image.
+//! erased flash. Read ESP8266 images of version 2 (0xEA) or 3 (its RTOS SDK), or those with
+//! `--ram-only-header`, which end as two images. Decrypt: an image encrypted for flash is random bytes.
+//! Verify signatures of applications inside a merged image.
 
 mod description;
 mod flash;
