@@ -124,7 +124,14 @@ impl Image {
             }
             Stage::Checksum { .. } => "before the checksum".to_owned(),
             Stage::Digest(..) => "before the end of the appended SHA-256".to_owned(),
-            Stage::End | Stage::Lost => return,
+            Stage::End => {
+                // So that nobody searches for the version that is missing.
+                if self.described == Described::No {
+                    report.facts.detail("description", "none, neither of an application nor of a bootloader");
+                }
+                return;
+            }
+            Stage::Lost => return,
         };
         if let Stage::Segment { start, .. } = &mut self.stage {
             let start = std::mem::take(start);

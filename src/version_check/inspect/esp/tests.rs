@@ -139,6 +139,7 @@ fn an_image_without_a_digest_has_its_checksum() {
     let report = whole("esp8266");
     assert_eq!(names(&report), [(NameKind::Chip, "esp8266")]);
     assert_eq!(detail(&report, "flash size"), Some("1MB"));
+    assert!(detail(&report, "description").unwrap().starts_with("none"));
     for name in ["no-digest", "esp8266"] {
         let mut bytes = sample(name);
         bytes[600] ^= 1;
@@ -153,6 +154,7 @@ fn a_bootloader_is_told_from_an_application() {
     assert_eq!(report.facts.version.as_deref(), Some("2"));
     assert_eq!(report.facts.built_at.as_deref(), Some("Jan  1 2026 12:00:00"));
     assert_eq!(detail(&report, "ESP-IDF"), Some("v5.3.1"));
+    assert_eq!(detail(&report, "description"), None);
     assert!(whole("signed-bootloader").facts.signed);
 }
 
