@@ -216,3 +216,46 @@ pub(super) fn text_of(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..end]);
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
+
+/// The version that a free text names among other words, such as `demo-a (v1.3.0)`: the only word that reads as
+/// SemVer, and the text without it. `None` if no word does, or if different ones do: then nobody can say which is
+/// meant.
+pub(super) fn version_in(text: &str) -> Option<(&str, String)> {
+    const AROUND: &[char] = &[',', ';', ':', '(', ')', '[', ']', '"', '\''];
+    let mut found = None;
+    let mut rest = String::new();
+    for word in text.split_whitespace() {
+        let bare = word.trim_matches(AROUND);
+        match (Version::parse_reported(bare), found) {
+            (Ok(_), None) => found = Some(bare),
+            (Ok(_), Some(before)) if before == bare => {}
+            (Ok(_), Some(_)) => return None,
+            (Err(_), _) => {
+                if !rest.is_empty() {
+                    rest.push(' ');
+                }
+                rest.push_str(word);
+            }
+        }
+    }
+    found.map(|version| (version, rest.trim_end_matches([' ', ',', ';', ':', '-']).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_found_among_words_if_there_is_only_one() {
+        assert_eq!(version_in("demo-a 1.3.0"), Some(("1.3.0", "demo-a".into())));
+        assert_eq!(
+            version_in("demo-a firmware (v1.3.0-rc.1)"),
+            Some(("v1.3.0-rc.1", "demo-a firmware".into()))
+        );
+        assert_eq!(version_in("1.3.0"), Some(("1.3.0", String::new())));
+        assert_eq!(version_in("gateway, 1.3.0 (1.3.0)"), Some(("1.3.0", "gateway".into())));
+        for none in ["", "demo-a", "Linux-5.4.238", "U-Boot 2023.01", "from 1.2.0 to 1.3.0"] {
+            assert_eq!(version_in(none), None, "{none}");
+        }
+    }
+}
