@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
-use super::{super::Inspection, *};
+use super::{
+    super::{Inspection, NameKind, Payload},
+    *,
+};
 
 const SAMPLES: [&str; 8] = [
     "plain.ota",
