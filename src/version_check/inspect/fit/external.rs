@@ -72,7 +72,10 @@ impl External {
             if start < external.end {
                 report.fault(
                     FaultKind::Malformed,
-                    format!("the data of image {} overlaps that of the one before it", images.join(", ")),
+                    format!(
+                        "the data of image {} overlaps that of the one before it",
+                        images.first().map_or("", String::as_str)
+                    ),
                 );
                 external.end = external.end.max(start + length);
                 continue;
@@ -114,7 +117,7 @@ impl External {
 
     /// Up to where zeros only fill up the last block.
     pub fn slack(&self) -> Option<u64> {
-        self.block.filter(|_| self.only_zeros).map(|block| self.end.next_multiple_of(block))
+        self.block.filter(|_| self.only_zeros).and_then(|block| self.end.checked_next_multiple_of(block))
     }
 
     /// The digests of all data that has passed completely.

@@ -18,7 +18,7 @@ use super::{
     digest::{Hash, Hashed},
     tree::{Blob, Kind, Node, Tree, Value},
 };
-use crate::version_check::inspect::{Algorithm, FaultKind, Report, Signature, Signed};
+use crate::version_check::inspect::{Algorithm, FaultKind, Report, Signature, Signed, facts::text_of};
 
 /// Properties that no configuration's signature covers.
 const UNSIGNED: [&str; 4] = ["data", "data-size", "data-position", "data-offset"];
@@ -49,7 +49,7 @@ impl Made {
         let value = node.bytes("value").filter(|value| !value.is_empty())?;
         let name = node.text("algo").unwrap_or_default();
         let padding = node.text("padding").unwrap_or("pkcs-1.5");
-        let key = node.text("key-name-hint").map(str::to_owned);
+        let key = node.text("key-name-hint").map(|name| text_of(name.as_bytes()));
         let (hash, scheme) = name.split_once(',').unwrap_or((name, ""));
         let rsa = scheme.starts_with("rsa");
         // Not "pss": mkimage makes the salt as long as the key allows, U-Boot wants it so, and verifiers of
@@ -144,7 +144,7 @@ impl Signing {
                     if parent == "images" {
                         continue;
                     }
-                    walked += blob.tokens.bytes.len();
+                    walked += blob.tokens.bytes.len() + blob.strings.len();
                     if walked > MOST_WALKED {
                         report.fault(
                             FaultKind::Malformed,
@@ -282,4 +282,25 @@ fn digest_of<D: Digest>(blob: &Blob, listed: &BTreeSet<usize>, strings: &[u8]) -
     }
     hasher.update(strings);
     Some(hasher.finalize().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ecdsa_signatures_become_der() {
+        let value = |first: [u8; 2], second: [u8; 2]| {
+            let number = |start: [u8; 2]| [&start[..], &[7; 30]].concat();
+            ecdsa_in_der(&[number(first), number(second)].concat(), 32).unwrap()
+        };
+        let der = value([0x80, 1], [0x7f, 1]);
+        assert_eq!(der[..7], [0x30, 69, 2, 33, 0, 0x80, 1]);
+        assert_eq!(der[37..41], [2, 32, 0x7f, 1]);
+        let der = value([0, 1], [0, 0x80]);
+        assert_eq!(der[..5], [0x30, 67, 2, 31, 1]);
+        assert_eq!(der[35..39], [2, 32, 0, 0x80]);
+        assert_eq!(ecdsa_in_der(&[0; 64], 32).unwrap(), [0x30, 6, 2, 1, 0, 2, 1, 0]);
+        assert_eq!(ecdsa_in_der(&[1; 63], 32), None);
+    }
 }

@@ -463,6 +463,8 @@ fn data_that_is_nowhere_is_told() {
     let endless =
         Maker::fit().begin("a").property("data-position", &[0xff; 8]).property("data-size", &[0xff; 8]);
     assert_eq!(with(endless.end().finish_fit()), [FaultKind::Malformed, FaultKind::Padded]);
+    let last = Maker::fit().begin("a").property("data-position", &[0xff; 8]).number("data-size", 0);
+    assert_eq!(with(last.end().finish_fit()), [FaultKind::Truncated]);
     let two = |first: (u32, u32), second: (u32, u32)| {
         let maker = Maker::fit().external("a", "data-offset", first.0, first.1);
         let bytes = maker.external("b", "data-offset", second.0, second.1).finish_fit();
@@ -499,6 +501,17 @@ fn what_an_attacker_chooses_is_bounded() {
     let bytes = images.finish_fit();
     let bytes = [&bytes[..], &vec![1; 1003]].concat();
     assert!(kinds(&inspect(&bytes)).starts_with(&[FaultKind::DigestWrong; 10]));
+    // Many signatures over many nodes.
+    let listed = "/images/n\0".repeat(400);
+    let nodes = (0..MOST_NODES - 500)
+        .fold(Maker::fit().image("n", b""), |maker, number| maker.begin(&number.to_string()).end());
+    let configuration = nodes.end().begin("configurations").begin("c");
+    let signed = (0..200).fold(configuration, |mut maker, number| {
+        maker.strings.clear();
+        let maker = maker.begin(&format!("signature-{number}")).property("algo", b"sha256,rsa2048\0");
+        maker.property("value", &[1; 256]).property("hashed-nodes", listed.as_bytes()).end()
+    });
+    signed.end().end().end().inspect();
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use super::{
     digest::{Hash, Hashed, Hashing},
-    tokens::{BEGIN_NODE, END, END_NODE, Kept, Large, NOTHING, PROPERTY},
+    tokens::{BEGIN_NODE, DEEPEST, END, END_NODE, Kept, Large, NOTHING, PROPERTY},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 
 /// The longest name of a property.
 const LONGEST_NAME: usize = 255;
@@ -40,6 +40,8 @@ pub(super) enum Value<'a> {
 /// A device tree. Node 0 is the root.
 pub(super) struct Tree<'a> {
     nodes: Vec<Node<'a>>,
+    /// The nodes by their parent and their name.
+    names: HashMap<(usize, &'a str), usize>,
 }
 
 /// A node of a device tree.
@@ -157,7 +159,8 @@ impl<'a> Value<'a> {
 impl<'a> Tree<'a> {
     /// Reads the tree; what can be read of it, and the first thing that is wrong.
     pub fn read(blob: &'a Blob) -> (Self, Option<String>) {
-        let mut tree = Self { nodes: Vec::new() };
+        let mut tree = Self { nodes: Vec::new(), names: HashMap::new() };
+        let mut twice = None;
         let mut open: Vec<usize> = Vec::new();
         let mut fault = None;
         for token in blob.walk() {
@@ -183,6 +186,13 @@ impl<'a> Tree<'a> {
                         children: Vec::new(),
                     });
                     open.push(number);
+                    match tree.names.entry((parent, name)) {
+                        Entry::Vacant(entry) => {
+                            entry.insert(number);
+                        }
+                        // Readers would not agree on which is meant.
+                        Entry::Occupied(_) => twice = twice.or(Some(number)),
+                    }
                 }
                 Kind::End => {
                     open.pop();
@@ -195,17 +205,14 @@ impl<'a> Tree<'a> {
                 Kind::Nothing | Kind::Finish => {}
             }
         }
-        let twice = tree.nodes.iter().find_map(|node| tree.twice(node));
-        (tree, fault.or(twice))
+        let twice = twice
+            .and_then(|number| tree.nodes.get(number))
+            .map(|node| format!("the device tree has two nodes {}", tree.path(node)));
+        let fault = fault.or(twice).or_else(|| tree.nodes.iter().find_map(|node| tree.property_twice(node)));
+        (tree, fault)
     }
 
-    /// A name that a node has twice: readers would not agree on which is meant.
-    fn twice(&self, node: &Node) -> Option<String> {
-        let mut names = BTreeSet::new();
-        let child = self.children(node).find(|child| !names.insert(child.name));
-        if let Some(child) = child {
-            return Some(format!("the device tree has two nodes {}", self.path(child)));
-        }
+    fn property_twice(&self, node: &Node) -> Option<String> {
         let mut names = BTreeSet::new();
         let (name, _) = node.properties.iter().find(|(name, _)| !names.insert(*name))?;
         Some(format!("node {} of the device tree has two properties {name}", self.path(node)))
@@ -243,14 +250,14 @@ impl<'a> Tree<'a> {
     /// The node at a path.
     pub fn at(&self, path: &str) -> Option<&Node<'a>> {
         let names = path.strip_prefix('/')?.split('/').filter(|name| !name.is_empty());
-        names
-            .take(super::tokens::DEEPEST + 1)
-            .try_fold(self.root()?, |node, name| self.children(node).find(|child| child.name == name))
+        let number =
+            names.take(DEEPEST + 1).try_fold(0, |parent, name| self.names.get(&(parent, name)).copied());
+        self.nodes.get(number?)
     }
 
     /// A node of the root.
     pub fn child(&self, name: &str) -> Option<&Node<'a>> {
-        self.root().and_then(|root| self.children(root).find(|child| child.name == name))
+        self.names.get(&(0, name)).and_then(|number| self.nodes.get(*number))
     }
 }
 
