@@ -23,6 +23,7 @@
 //!
 //! To add a format: one file here, one line in [`FORMATS`].
 
+mod cms;
 mod compressed;
 mod dfu;
 mod elf;
