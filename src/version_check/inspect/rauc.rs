@@ -14,11 +14,13 @@
 //! behind all blocks, so they cannot be hashed while they pass. The detail `verity compared` says how many
 //! were. A device compares all of them.
 //!
-//! Limits: [`KEPT`] bytes of the end are kept; the CMS has at most [`LARGEST_CMS`]. The manifest of a plain
+//! Limits: [`KEPT`] bytes of the end are kept; the CMS has at most 256 KiB. The manifest of a plain
 //! bundle that lies before what is kept is not read, and that is said in a detail.
 //!
 //! What it does not do: unpack the squashfs and compare the digests of the images in it; decrypt.
 
+mod end;
+mod inline;
 mod manifest;
 mod squashfs;
 #[cfg(test)]
@@ -28,25 +30,15 @@ mod verity;
 use chrono::{DateTime, SecondsFormat};
 
 use self::{
+    end::{KEPT, Tail, Trailer},
     manifest::Manifest,
     squashfs::{Kept, Missing, Superblock},
-    verity::Wrong,
 };
 use super::{
     Facts, FaultKind, Inspector, Report,
     cms::{self, Cms, Digests, Hashing, SignedData},
     raw,
 };
-
-/// How many of the last bytes are kept. `mksquashfs` writes the tables, and before them the fragment in which
-/// a small file such as the manifest lies, at the end; the hash tree of 512 MiB has 4 MiB.
-const KEPT: usize = 4 << 20;
-/// How much more is kept before it is given up, so that the kept bytes are moved rarely.
-const SLACK: usize = 1 << 20;
-/// The largest CMS. RAUC's own default for a device is 64 KiB (`max-bundle-signature-size`).
-const LARGEST_CMS: usize = 256 * 1024;
-/// Bytes of the size at the end.
-const SIZE: usize = 8;
 
 const MANIFEST: &str = "manifest.raucm";
 
@@ -66,39 +58,6 @@ pub(super) fn encrypted_probe(head: &[u8]) -> Option<Box<dyn Inspector>> {
         let rauc = Rauc { head: Vec::new(), hashing: None, tail: Tail::default() };
         Box::new(Encrypted { rauc, otherwise: raw::inspector() }) as _
     })
-}
-
-/// The last bytes of a stream.
-#[derive(Default)]
-struct Tail {
-    bytes: Vec<u8>,
-    /// How many passed before them.
-    start: u64,
-}
-
-impl Tail {
-    /// Keeps the next bytes, and hands on those that are no longer kept.
-    fn update(&mut self, mut bytes: &[u8], passed: &mut dyn FnMut(&[u8])) {
-        while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(SLACK));
-            self.bytes.extend_from_slice(now);
-            bytes = later;
-            if self.bytes.len() >= KEPT + SLACK {
-                let gone = self.bytes.len() - KEPT;
-                passed(&self.bytes[..gone]);
-                self.bytes.drain(..gone);
-                self.start += gone as u64;
-            }
-        }
-    }
-
-    fn kept(&self) -> Kept<'_> {
-        Kept { start: self.start, bytes: &self.bytes }
-    }
-
-    fn total(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
 }
 
 struct Rauc {
@@ -141,59 +100,6 @@ impl Inspector for Encrypted {
             Some(_) => self.rauc.report(),
             None => self.otherwise.finish(),
         }
-    }
-}
-
-/// Where the CMS is in the kept bytes.
-struct Trailer {
-    at: usize,
-    size: usize,
-    fault: Option<(FaultKind, String)>,
-}
-
-impl Trailer {
-    /// One that is as it should be.
-    fn whole(bytes: &[u8]) -> Option<Self> {
-        let (before, size) = bytes.split_last_chunk::<SIZE>()?;
-        let size = usize::try_from(u64::from_be_bytes(*size)).ok().filter(|size| *size <= LARGEST_CMS)?;
-        let at = before.len().checked_sub(size)?;
-        cms::begins(&before[at..]).then_some(Self { at, size, fault: None })
-    }
-
-    /// One that is damaged, behind the end of a squashfs.
-    fn damaged(kept: Kept<'_>, squashfs_end: u64) -> Option<Self> {
-        let from = usize::try_from(squashfs_end.saturating_sub(kept.start)).ok()?;
-        let at = from + cms::find_last(kept.bytes.get(from..)?)?;
-        let bytes = &kept.bytes[at..];
-        let size = cms::stated_length(bytes).filter(|size| *size <= LARGEST_CMS)?;
-        let Some(behind) = bytes.get(size..) else {
-            let fault = format!(
-                "it ends after {} of the {size} bytes of its signature: upload it again",
-                bytes.len()
-            );
-            return Some(Self { at, size: bytes.len(), fault: Some((FaultKind::Truncated, fault)) });
-        };
-        let stated = behind.first_chunk::<SIZE>().map(|stated| u64::from_be_bytes(*stated));
-        let fault = match (stated, behind.len() - SIZE.min(behind.len())) {
-            (None, _) => (
-                FaultKind::Truncated,
-                "it ends within the size of its signature, which is its last 8 bytes: upload it again".into(),
-            ),
-            (Some(stated), 0) => (
-                FaultKind::Malformed,
-                format!(
-                    "its last 8 bytes say that the signature before them has {stated} bytes, but it has \
-                     {size}"
-                ),
-            ),
-            (Some(stated), more) if stated == size as u64 => (
-                FaultKind::Padded,
-                format!("it goes on for {more} bytes behind the size of its signature, where a bundle ends"),
-            ),
-            // Something that merely looks like a signature.
-            _ => return None,
-        };
-        Some(Self { at, size, fault: Some(fault) })
     }
 }
 
@@ -244,7 +150,7 @@ impl Rauc {
                 Some(content) => {
                     signed.state(&mut report, &Digests::of(content), "the manifest");
                     let manifest = read_manifest(&mut report, content);
-                    inline(&mut report, manifest.as_ref(), superblock, payload, payload_size);
+                    inline::compare(&mut report, manifest.as_ref(), superblock, payload, payload_size);
                 }
                 None => {
                     if let Some(mut hashing) = self.hashing.take() {
@@ -349,109 +255,6 @@ fn state_manifest_of(report: &mut Report, superblock: &Superblock, payload: Kept
         ),
     }
     None
-}
-
-/// A bundle whose manifest is in its signature.
-fn inline(
-    report: &mut Report,
-    manifest: Option<&Manifest>,
-    superblock: Option<&Superblock>,
-    payload: Kept<'_>,
-    payload_size: u64,
-) {
-    if let Some(superblock) = superblock {
-        superblock.state(report);
-    }
-    let Some(manifest) = manifest else { return };
-    match (manifest.format(), superblock) {
-        ("verity", Some(_)) | ("crypt", None) => {}
-        ("verity", None) => report.fault(
-            FaultKind::Malformed,
-            "its manifest says that the bundle's format is verity, but it begins with no squashfs: upload \
-             it again",
-        ),
-        ("crypt", Some(_)) => report.fault(
-            FaultKind::Malformed,
-            "its manifest says that the bundle's format is crypt, but its squashfs is not encrypted",
-        ),
-        (other, _) => report.fault(
-            FaultKind::Malformed,
-            format!(
-                "its manifest says that the bundle's format is {other}, but its signature is that of a \
-                 verity or crypt bundle: make it with `rauc bundle`, which signs each format in its way"
-            ),
-        ),
-    }
-    let hex_of = |key: &str| manifest.get("bundle", key).and_then(|text| hex::decode(text.trim()).ok());
-    let tree_size: Option<u64> =
-        manifest.get("bundle", "verity-size").and_then(|text| text.trim().parse().ok());
-    let (Some(root), Some(salt), Some(tree_size)) = (hex_of("verity-hash"), hex_of("verity-salt"), tree_size)
-    else {
-        report.fault(
-            FaultKind::Malformed,
-            "its manifest lacks a readable verity-hash, verity-salt or verity-size in its group [bundle]",
-        );
-        return;
-    };
-    let data_size = payload_size.checked_sub(tree_size).filter(|size| *size > 0 && size % verity::BLOCK == 0);
-    let Some(data_size) = data_size else {
-        report.fault(
-            FaultKind::Malformed,
-            format!(
-                "its manifest states a hash tree of {tree_size} bytes, which leaves no whole blocks of {} \
-                 bytes of the {payload_size} bytes before the signature: a part of the bundle is missing, \
-                 or there is too much",
-                verity::BLOCK,
-            ),
-        );
-        return;
-    };
-    if let Some(superblock) = superblock {
-        superblock.fits(report, data_size, "the bundle before its hash tree");
-    }
-    match verity::compare(payload, data_size, tree_size, &salt, &root) {
-        Ok(compared) => {
-            let data_blocks = data_size / verity::BLOCK;
-            report.facts.detail(
-                "verity compared",
-                format!(
-                    "{} of {} blocks of the hash tree, {} of {data_blocks} of the payload",
-                    compared.tree,
-                    tree_size / verity::BLOCK,
-                    compared.data,
-                ),
-            );
-            if compared.data == data_blocks {
-                report.facts.own_digest = Some(format!("verity:{}", hex::encode(root)));
-            }
-        }
-        Err(Wrong::Size(needed)) => report.fault(
-            FaultKind::Malformed,
-            format!(
-                "its manifest states a hash tree of {tree_size} bytes, but that of {data_size} bytes of \
-                 payload has {needed}: a part of the bundle is missing, or there is too much"
-            ),
-        ),
-        Err(Wrong::Root) => report.fault(
-            FaultKind::DigestWrong,
-            format!(
-                "the root of its hash tree is not the verity-hash {} of its manifest: the bundle was \
-                 damaged or put together from two; upload it again",
-                hex::encode(root),
-            ),
-        ),
-        Err(Wrong::Block(at)) => report.fault(
-            FaultKind::DigestWrong,
-            format!(
-                "its block of {} bytes at byte {at} is not the one in its hash tree: upload it again",
-                verity::BLOCK
-            ),
-        ),
-        Err(Wrong::NotZero(at)) => report.fault(
-            FaultKind::Malformed,
-            format!("the block of its hash tree at byte {at} is not filled up with zeros"),
-        ),
-    }
 }
 
 impl Superblock {

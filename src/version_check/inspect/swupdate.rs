@@ -18,25 +18,24 @@
 //! What it does not do: look into the files, which may be compressed or encrypted (the digests are those of
 //! the files as they are in the archive), or run the Lua of an embedded script.
 
+mod compare;
+mod cpio;
 mod description;
 mod libconfig;
+mod signature;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
-use self::description::Named;
-use super::{
-    Algorithm, Facts, FaultKind, Inspector, Payload, Report, Signature, Signed,
-    cms::{self, Cms, Digests},
-    facts::text_of,
+use self::{
+    cpio::{CRC, Entry, HEADER, Header, NEWC, padding_of},
+    description::Named,
 };
+use super::{Facts, FaultKind, Inspector, Report, facts::text_of};
 
-const HEADER: usize = 110;
-const NEWC: &[u8] = b"070701";
-const CRC: &[u8] = b"070702";
 const TRAILER: &str = "TRAILER!!!";
 const DESCRIPTION: &str = "sw-description";
 const SIGNATURE: &str = "sw-description.sig";
@@ -94,23 +93,6 @@ enum Stage {
     Lost,
 }
 
-struct Header {
-    crc: bool,
-    size: u32,
-    name_size: u32,
-    check: u32,
-}
-
-struct Entry {
-    header: Header,
-    name: String,
-    left: u32,
-    sum: u32,
-    sha256: Sha256,
-    /// The content, if it is one that is read.
-    kept: Option<Vec<u8>>,
-}
-
 impl Default for Swupdate {
     fn default() -> Self {
         Self {
@@ -126,46 +108,6 @@ impl Default for Swupdate {
             named: None,
             ready: false,
             own_digest: None,
-        }
-    }
-}
-
-impl Header {
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let (magic, fields) = bytes.split_at_checked(NEWC.len())?;
-        let crc = magic == CRC;
-        if !crc && magic != NEWC {
-            return None;
-        }
-        let mut numbers = [0; 13];
-        for (number, digits) in numbers.iter_mut().zip(fields.chunks_exact(8)) {
-            // `from_str_radix` takes a sign, which is no digit.
-            let digits = str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
-            *number = u32::from_str_radix(digits, 16).ok()?;
-        }
-        Some(Self { crc, size: numbers[6], name_size: numbers[11], check: numbers[12] })
-    }
-
-    /// How many bytes the name takes with its padding.
-    fn name_length(&self) -> usize {
-        (HEADER + self.name_size as usize).next_multiple_of(4) - HEADER
-    }
-}
-
-fn padding_of(size: u32) -> u64 {
-    u64::from(size.wrapping_neg() % 4)
-}
-
-impl Entry {
-    fn update(&mut self, bytes: &[u8]) {
-        // What is taken is never more than is left, which is of this type.
-        self.left -= bytes.len() as u32;
-        self.sha256.update(bytes);
-        if self.header.crc {
-            self.sum = bytes.iter().fold(self.sum, |sum, byte| sum.wrapping_add(u32::from(*byte)));
-        }
-        if let Some(kept) = &mut self.kept {
-            kept.extend_from_slice(bytes);
         }
     }
 }
@@ -369,63 +311,6 @@ impl Swupdate {
         self.description = Some(bytes);
     }
 
-    fn signature(&mut self, bytes: &[u8]) {
-        // One that precedes what it signs is a fault already.
-        let Some(description) = &self.description else { return };
-        if cms::begins(bytes) {
-            match cms::read(bytes) {
-                Ok(Cms::Signed(signed)) => {
-                    if signed.content.as_ref().is_some_and(|content| content != description) {
-                        self.report.fault(
-                            FaultKind::DigestWrong,
-                            format!(
-                                "{SIGNATURE} signs another {DESCRIPTION} than the one in the archive: sign \
-                                 it again"
-                            ),
-                        );
-                        return;
-                    }
-                    self.own_digest = signed.state(&mut self.report, &Digests::of(description), DESCRIPTION);
-                }
-                Ok(Cms::Enveloped(_)) => self
-                    .report
-                    .fault(FaultKind::Malformed, format!("{SIGNATURE} is encrypted, and so signs nothing")),
-                Err(why) => self.report.fault(FaultKind::Malformed, format!("{SIGNATURE} {why}")),
-            }
-            return;
-        }
-        match bytes {
-            // Keys of 2048, 3072 and 4096 bits.
-            _ if [256, 384, 512].contains(&bytes.len()) => {
-                self.report.facts.signed = true;
-                self.report
-                    .facts
-                    .detail("signature", format!("RSA of {} bits, without a certificate", bytes.len() * 8));
-                self.report.signatures.extend([Algorithm::RsaPkcs1Sha256, Algorithm::RsaPssSha256].map(
-                    |algorithm| Signature {
-                        algorithm,
-                        signed: Signed::Message(description.clone()),
-                        bytes: bytes.to_vec(),
-                        key_id: None,
-                        certificates: Vec::new(),
-                    },
-                ));
-            }
-            // RFC 9580, 4.2: a signature packet of the old or new format.
-            [0x88..=0x8a | 0xc2, ..] | [b'-', b'-', b'-', b'-', b'-', ..] => {
-                self.report.facts.signed = true;
-                self.report.facts.detail("signature", "OpenPGP: not verified here");
-            }
-            _ => self.report.fault(
-                FaultKind::Malformed,
-                format!(
-                    "the {} bytes of {SIGNATURE} are neither a CMS structure nor an RSA signature",
-                    bytes.len()
-                ),
-            ),
-        }
-    }
-
     fn end(&mut self) {
         match &self.stage {
             Stage::Lost => {}
@@ -478,102 +363,6 @@ impl Swupdate {
             ),
         );
     }
-
-    /// Compares the files that are there with those that are named; whether each is named with its right
-    /// digest.
-    fn compare(&mut self) -> bool {
-        let named = self.named.take();
-        let mut by_name: BTreeMap<&str, Vec<&Named>> = BTreeMap::new();
-        for entry in named.iter().flatten() {
-            by_name.entry(&entry.filename).or_default().push(entry);
-        }
-        let mut files: Vec<_> = self
-            .files
-            .iter()
-            .filter(|(name, _)| ![DESCRIPTION, SIGNATURE].contains(&name.as_str()))
-            .collect();
-        files.sort_by_key(|(_, file)| file.number);
-        let mut all_right = true;
-        for (name, file) in files {
-            let entries = by_name.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            if entries.is_empty() && named.is_some() {
-                self.report.fault(
-                    FaultKind::Malformed,
-                    format!(
-                        "{name} is in the archive, but {DESCRIPTION} does not name it: name it, or leave it \
-                         out"
-                    ),
-                );
-            }
-            let right = digests_fit(&mut self.report, name, file, entries);
-            all_right &= right;
-            let digest = right.then(|| format!("sha256:{}", hex::encode(file.sha256)));
-            self.report.facts.payload(Payload { name: name.clone(), size: file.size, digest });
-        }
-        // An archive that was cut off, or had too many, says nothing of what is missing.
-        if matches!(self.stage, Stage::End { .. }) && !self.too_many {
-            for (name, entries) in &by_name {
-                if !self.files.contains_key(*name) {
-                    self.report.fault(
-                        FaultKind::Malformed,
-                        format!(
-                            "{DESCRIPTION} names {} in its {}, but it is not in the archive: add it",
-                            shown(name),
-                            entries[0].list
-                        ),
-                    );
-                }
-            }
-        }
-        all_right
-    }
-}
-
-/// Whether there is a digest, and all that are stated are that of the file.
-fn digests_fit(report: &mut Report, name: &str, file: &File, entries: &[&Named]) -> bool {
-    let mut right = !entries.is_empty();
-    let mut missing = false;
-    for entry in entries {
-        let Some(stated) = &entry.sha256 else {
-            right = false;
-            missing = true;
-            continue;
-        };
-        let digest = hex::decode(stated).unwrap_or_default();
-        if digest == file.sha256 {
-            continue;
-        }
-        right = false;
-        if digest.len() == file.sha256.len() {
-            report.fault(
-                FaultKind::DigestWrong,
-                format!(
-                    "{name} has SHA-256 {}, but {DESCRIPTION} states {stated}: the file was changed after \
-                     the description was written, or damaged; make the archive again, or upload it again",
-                    hex::encode(file.sha256),
-                ),
-            );
-        } else {
-            report.fault(
-                FaultKind::Malformed,
-                format!(
-                    "the sha256 {:?} that {DESCRIPTION} states of {name} is none: it has 64 hexadecimal \
-                     digits",
-                    shown(stated)
-                ),
-            );
-        }
-    }
-    if missing && report.facts.signed {
-        report.fault(
-            FaultKind::Malformed,
-            format!(
-                "{DESCRIPTION} is signed but states no sha256 of {name}: SWUpdate refuses a signed archive \
-                 in which a file has none"
-            ),
-        );
-    }
-    right
 }
 
 fn shown(text: &str) -> String {

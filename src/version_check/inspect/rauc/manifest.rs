@@ -3,7 +3,7 @@
 //!
 //! Limits: that of what it is read from (64 KiB in a squashfs, the CMS's in a CMS).
 
-use super::super::{Facts, FaultKind, NameKind, Payload, Report};
+use super::super::{Facts, FaultKind, NameKind, Payload, Report, facts::text_of};
 
 /// Groups with their keys, in the order of the file.
 #[derive(Debug, Default)]
@@ -56,8 +56,8 @@ impl Manifest {
     }
 
     /// The bundle's format; a manifest that names none is one of a plain bundle.
-    pub fn format(&self) -> &str {
-        self.get("bundle", "format").unwrap_or("plain")
+    pub fn format(&self) -> String {
+        text_of(self.get("bundle", "format").unwrap_or("plain").as_bytes())
     }
 
     /// States all of it, but for the key that decrypts a crypt bundle.
@@ -91,11 +91,12 @@ impl Manifest {
             facts.detail(&format!("{group} {key}"), self.get(group, key).unwrap_or_default());
         }
         for (group, keys) in &self.groups {
+            let group = text_of(group.as_bytes());
             if let Some(slot) = group.strip_prefix("image.") {
                 state_image(facts, slot, keys);
             } else if let Some(label) = group.strip_prefix("meta.") {
                 for (key, value) in keys {
-                    facts.detail(&format!("meta {label} {key}"), value);
+                    facts.detail(&format!("meta {label} {}", text_of(key.as_bytes())), value);
                 }
             }
         }

@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::{
     super::{Algorithm, Inspection, NameKind, Payload, Signed},
+    end::SLACK,
+    verity::Wrong,
     *,
 };
 

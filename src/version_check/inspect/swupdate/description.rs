@@ -9,9 +9,11 @@
 //! A group right below `software` is a board if it has lists or `hardware-compatibility` itself, or two
 //! levels further down, and if no `ref` names it; otherwise it is a set of modes.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
-use super::super::{Facts, FaultKind, NameKind, Report};
+use super::super::{Facts, FaultKind, NameKind, Report, facts::text_of};
 
 /// The most entries that are read of all lists.
 pub(super) const MOST_NAMED: usize = 1000;
@@ -105,7 +107,7 @@ fn is_board(group: &Map<String, Value>) -> bool {
 struct Walk {
     named: Vec<Named>,
     /// Names that a `ref` ends in.
-    borrowed: Vec<String>,
+    borrowed: BTreeSet<String>,
     variables: usize,
     dropped: bool,
 }
@@ -139,7 +141,12 @@ impl Walk {
                     }
                 }
                 // The depth is that of the parser.
-                (name, Value::Object(inner)) => self.group(inner, &format!("{place}.{name}"), report),
+                (name, Value::Object(inner)) => {
+                    // A place that is too long to be shown need not grow.
+                    let longer = format!("{place}.{}", text_of(name.as_bytes()));
+                    let longer = if longer.len() > Facts::LONGEST_TEXT { place } else { &longer };
+                    self.group(inner, longer, report);
+                }
                 _ => {}
             }
         }

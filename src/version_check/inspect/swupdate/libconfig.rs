@@ -79,7 +79,7 @@ impl<'a> Parser<'a> {
                 };
             }
             if !self.takes('=')? && !self.takes(':')? {
-                return self.broken(&format!("{name:?} is not followed by `=` or `:`"));
+                return self.broken(&format!("{} is not followed by `=` or `:`", shown(name)));
             }
             let value = self.value(depth)?;
             found.insert(name.to_owned(), value);
@@ -185,9 +185,14 @@ impl<'a> Parser<'a> {
         match integer {
             Some(integer) => Ok(integer.into()),
             None if number.parse::<f64>().is_ok() => Ok(number.into()),
-            None => self.broken(&format!("{word:?} is no value: texts stand in quotes")),
+            None => self.broken(&format!("{} is no value: texts stand in quotes", shown(word))),
         }
     }
+}
+
+/// A word of what is read, short enough for a sentence; it is ASCII.
+fn shown(word: &str) -> String {
+    format!("{:?}", &word[..word.len().min(40)])
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::{
-    super::{Inspection, NameKind},
+    super::{Algorithm, Inspection, NameKind, Signed},
     *,
 };
 
