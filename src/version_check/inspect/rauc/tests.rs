@@ -217,7 +217,7 @@ fn a_flipped_bit_is_found() {
         let payload = before.len() - u64::from_be_bytes(*size) as usize;
         let whole = inspect(&good);
         let mut untold = 0;
-        for at in (0..good.len()).filter(|at| at % 13 == 0 || (*at > payload && at % 3 == 0)) {
+        for at in (0..good.len()).filter(|at| at % 29 == 0 || (*at > payload && at % 5 == 0)) {
             let mut bad = good.clone();
             bad[at] ^= 1 << (at % 8);
             if bad.len() < 1024 || (at < 4 && name != "crypt") {
@@ -246,7 +246,7 @@ fn a_damaged_end_is_told_apart() {
     for name in ["plain", "verity"] {
         let good = bundle(name);
         let payload = good.len() - 8 - u64::from_be_bytes(*good.last_chunk().expect("long")) as usize;
-        for cut in (payload + 20..good.len()).rev() {
+        for cut in (payload + 20..good.len()).rev().step_by(3) {
             let report = inspect(&good[..cut]);
             assert!(kinds(&report).contains(&FaultKind::Truncated), "{name} {cut}: {:?}", report.faults);
             assert_eq!(report.facts.format, "rauc");
