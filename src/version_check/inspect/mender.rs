@@ -1,35 +1,35 @@
 //! Mender artifacts of versions 2 and 3, and tar archives that are none.
 //!
-//! Source: `Documentation/artifact-format-v2.md`, `Documentation/artifact-format-v3.md`, `areader/reader.go` and
-//! `artifact/signer.go` of mender-artifact. A tar archive of, in this order:
+//! Source: `Documentation/artifact-format-v2.md`, `Documentation/artifact-format-v3.md`, `areader/reader.go`
+//! and `artifact/signer.go` of mender-artifact. A tar archive of, in this order:
 //!
 //! | entry | |
 //! |---|---|
 //! | `version` | JSON: `{"format":"mender","version":3}` |
-//! | `manifest` | the SHA-256 of `version`, of `header.tar*` as it is, and of each payload file as it is unpacked |
+//! | `manifest` | the SHA-256 of `version`, of `header.tar*` as it is, of payload files unpacked |
 //! | `manifest.sig` | if it is signed: a signature over `manifest` |
 //! | `manifest-augment` | version 3, rare: the same for files that the signature does not cover |
-//! | `header.tar[.gz\|.xz\|.zst]` | a tar of `header-info`, `scripts/*`, `headers/NNNN/type-info`, `…/meta-data` |
+//! | `header.tar[.gz\|.xz\|.zst]` | a tar: `header-info`, `scripts/*`, `headers/NNNN/type-info`, … |
 //! | `header-augment.tar*` | if there is a `manifest-augment` |
 //! | `data/NNNN.tar*` | for each payload a tar of its files |
 //!
 //! # Version
-//! The text: `rootfs-image.version` of what the payloads provide; else, if all keys `*.version` that they provide
-//! (`data-partition.app.version`) have one value, that; else the artifact's name. The SemVer: the one at the end of
-//! the text, see `version.rs`.
+//! The text: `rootfs-image.version` of what the payloads provide; else, if all keys `*.version` that they
+//! provide (`data-partition.app.version`) have one value, that; else the artifact's name. The SemVer: the one
+//! at the end of the text, see `version.rs`.
 //!
 //! # What it verifies
-//! All digests of the manifest, payload files included (unpacked on the fly); that files and manifest name each
-//! other; the order of the entries; types of payloads in `header-info` against `type-info`; the image's checksum in
-//! `type-info`; each tar's header checksums and end.
+//! All digests of the manifest, payload files included (unpacked on the fly); that files and manifest name
+//! each other; the order of the entries; types of payloads in `header-info` against `type-info`; the image's
+//! checksum in `type-info`; each tar's header checksums and end.
 //!
 //! # Limits
-//! Of each part, beside it; [`unpack::Budget`] against decompression bombs; `unpack.rs` for what is not unpacked: such
-//! payloads are listed, and a detail says so.
+//! Of each part, beside it; [`unpack::Budget`] against decompression bombs; `unpack.rs` for what is not
+//! unpacked: such payloads are listed, and a detail says so.
 //!
 //! # What it does not do
-//! Run or judge state scripts; read version 1 (no manifest; its tool and client dropped it in 2020); expand sparse
-//! files.
+//! Run or judge state scripts; read version 1 (no manifest; its tool and client dropped it in 2020); expand
+//! sparse files.
 
 mod artifact;
 mod header;
@@ -99,8 +99,8 @@ impl Visitor for Contents {
             self.stage = if entry.name == "manifest" {
                 self.report.fault(
                     FaultKind::Malformed,
-                    "the file version of the artifact is not {\"format\":\"mender\",\"version\":3}: it was damaged, or \
-                     written by something else than mender-artifact",
+                    "the file version of the artifact is not {\"format\":\"mender\",\"version\":3}: it was \
+                     damaged, or written by something else than mender-artifact",
                 );
                 self.report.facts = Facts::of("mender");
                 Stage::Artifact(Box::new(Artifact::new(text)))

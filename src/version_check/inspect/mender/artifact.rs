@@ -78,8 +78,8 @@ pub(super) fn state_format(version: u64, report: &mut Report) {
         report.fault(
             FaultKind::Malformed,
             format!(
-                "this is a Mender artifact of version {version}, and versions 2 and 3 are read here: write it again \
-                 with `mender-artifact write … --version 3`"
+                "this is a Mender artifact of version {version}, and versions 2 and 3 are read here: write \
+                 it again with `mender-artifact write … --version 3`"
             ),
         );
     }
@@ -208,9 +208,9 @@ impl Artifact {
             report.fault(
                 FaultKind::Malformed,
                 format!(
-                    "{shown:?} stands behind {}: devices read an artifact in the order version, manifest, manifest.sig, \
-                     manifest-augment, header.tar, header-augment.tar, data/NNNN.tar, each once, and augmented parts \
-                     only together; write it with mender-artifact, not with tar",
+                    "{shown:?} stands behind {}: devices read an artifact in the order version, manifest, \
+                     manifest.sig, manifest-augment, header.tar, header-augment.tar, data/NNNN.tar, each \
+                     once, and augmented parts only together; write it with mender-artifact, not with tar",
                     self.last.name()
                 ),
             );

@@ -1,8 +1,9 @@
 //! What the header of a Mender artifact states: `header-info`, and for each payload its `type-info`.
 //!
-//! Source: `Documentation/artifact-format-v2.md` and `-v3.md`, `artifact/metadata.go` of mender-artifact. JSON: version
-//! 2 has `artifact_name`, `device_types_compatible` and `updates`; version 3 has `artifact_provides`, `artifact_depends`
-//! and `payloads`. `type-info` of version 3 states what the payload provides, such as `rootfs-image.version`.
+//! Source: `Documentation/artifact-format-v2.md` and `-v3.md`, `artifact/metadata.go` of mender-artifact.
+//! JSON: version 2 has `artifact_name`, `device_types_compatible` and `updates`; version 3 has
+//! `artifact_provides`, `artifact_depends` and `payloads`. `type-info` of version 3 states what the payload
+//! provides, such as `rootfs-image.version`.
 
 use serde_json::{Map, Value};
 
@@ -11,8 +12,8 @@ use super::{
     version,
 };
 
-/// The longest JSON file of a header that is read. Real ones have a few hundred bytes, some lists of devices a few
-/// thousand.
+/// The longest JSON file of a header that is read. Real ones have a few hundred bytes, some lists of devices
+/// a few thousand.
 pub(super) const LONGEST_JSON: usize = 256 * 1024;
 /// The most payloads: they are numbered with four digits.
 const MOST_PAYLOADS: usize = 10_000;

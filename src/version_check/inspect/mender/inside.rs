@@ -67,8 +67,8 @@ impl Visitor for Inside<'_> {
                     self.report.fault(
                         FaultKind::Malformed,
                         format!(
-                            "payload {index:04} has a file {shown:?}: devices take plain files whose names are made of \
-                             letters, digits and .,_- only"
+                            "payload {index:04} has a file {shown:?}: devices take plain files whose names \
+                             are made of letters, digits and .,_- only"
                         ),
                     );
                 }
@@ -164,7 +164,8 @@ impl Inside<'_> {
                 self.report.fault(
                     FaultKind::DigestWrong,
                     format!(
-                        "{:?} has SHA-256 {digest}, and headers/{index:04}/type-info provides rootfs-image.checksum {}",
+                        "{:?} has SHA-256 {digest}, and headers/{index:04}/type-info provides \
+                         rootfs-image.checksum {}",
                         text_of(name.as_bytes()),
                         text_of(stated.as_bytes())
                     ),

@@ -1,9 +1,10 @@
 //! The manifest of a Mender artifact: which file has which SHA-256, and the signature over it.
 //!
 //! Source: `Documentation/artifact-format-v3.md` and `artifact/signer.go` of mender-artifact. A line is what
-//! `sha256sum` prints: 64 hex digits, two spaces, a name. `manifest.sig` is the base64 of one signature over the
-//! manifest's bytes, without a word about its key: RSASSA-PKCS1-v1_5 with SHA-256, or ECDSA on P-256 with SHA-256 as
-//! `r || s` of 32 bytes each (the `sign` of mender-artifact) or in DER (its key services in the cloud).
+//! `sha256sum` prints: 64 hex digits, two spaces, a name. `manifest.sig` is the base64 of one signature over
+//! the manifest's bytes, without a word about its key: RSASSA-PKCS1-v1_5 with SHA-256, or ECDSA on P-256 with
+//! SHA-256 as `r || s` of 32 bytes each (the `sign` of mender-artifact) or in DER (its key services in the
+//! cloud).
 
 use std::collections::BTreeMap;
 
@@ -68,8 +69,8 @@ impl Manifest {
             report.fault(
                 FaultKind::DigestWrong,
                 format!(
-                    "{shown:?} has SHA-256 {}, and the manifest states {}: the artifact was damaged or changed after \
-                     it was written",
+                    "{shown:?} has SHA-256 {}, and the manifest states {}: the artifact was damaged or \
+                     changed after it was written",
                     hex::encode(sha256),
                     hex::encode(line.sha256)
                 ),

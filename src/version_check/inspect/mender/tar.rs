@@ -1,9 +1,9 @@
 //! A tar archive on a stream: entries and their bytes, pushed as they come.
 //!
 //! Layout: POSIX.1-2017, `pax` ("ustar Interchange Format", "pax Extended Header"), and the GNU extensions of
-//! `tar(5)`: blocks of 512 bytes; a header with its checksum; the entry's bytes, filled up to a block; at the end two
-//! blocks of zeros, and zeros up to a record of 20 blocks. Long names come as an entry of their own in front: pax
-//! `x` (records `LENGTH KEY=VALUE\n`; `path` and `size` are used), GNU `L`.
+//! `tar(5)`: blocks of 512 bytes; a header with its checksum; the entry's bytes, filled up to a block; at the
+//! end two blocks of zeros, and zeros up to a record of 20 blocks. Long names come as an entry of their own
+//! in front: pax `x` (records `LENGTH KEY=VALUE\n`; `path` and `size` are used), GNU `L`.
 //!
 //! The `tar` crate pulls from a reader and cannot be fed; this is what is needed of it.
 //!
@@ -13,10 +13,11 @@ use super::super::facts::text_of;
 
 /// How tar counts.
 pub(super) const BLOCK: usize = 512;
-/// Archives are filled up with zeros to a multiple of this (the blocking factor of 20 that tools use unless told).
+/// Archives are filled up with zeros to a multiple of this (the blocking factor of 20 that tools use unless
+/// told).
 const RECORD: u64 = 20 * BLOCK as u64;
-/// The longest extended header or long name that is kept: Linux has no longer path than 4 KiB, and pax headers with
-/// extended attributes stay below this.
+/// The longest extended header or long name that is kept: Linux has no longer path than 4 KiB, and pax
+/// headers with extended attributes stay below this.
 const LONGEST_EXTENSION: u64 = 64 * 1024;
 
 /// What an entry is.
@@ -197,7 +198,8 @@ impl Reader {
         }
         if matches!(self.state, State::FirstZeros) {
             return self.broken(Ending::Malformed(format!(
-                "at byte {at}, a block of zeros is followed by more: the end mark of a tar archive is two of them"
+                "at byte {at}, a block of zeros is followed by more: the end mark of a tar archive is two \
+                 of them"
             )));
         }
         let Some(header) = Header::read(&self.block) else {
@@ -221,7 +223,8 @@ impl Reader {
             b'x' | b'g' | b'L' | b'K' => {
                 if size > LONGEST_EXTENSION {
                     return self.broken(Ending::Malformed(format!(
-                        "the extended tar header at byte {at} has {size} bytes; at most {LONGEST_EXTENSION} are read"
+                        "the extended tar header at byte {at} has {size} bytes; at most {LONGEST_EXTENSION} \
+                         are read"
                     )));
                 }
                 self.state = match size {
@@ -230,7 +233,8 @@ impl Reader {
                 };
             }
             b'S' => self.broken(Ending::Malformed(format!(
-                "the tar entry at byte {at} is sparse, which is not read here: write the archive without --sparse"
+                "the tar entry at byte {at} is sparse, which is not read here: write the archive without \
+                 --sparse"
             ))),
             kind => {
                 let name = self.path.take().unwrap_or(header.name);
@@ -241,8 +245,11 @@ impl Reader {
                     _ => Kind::Other,
                 };
                 let name = name.strip_prefix("./").unwrap_or(&name).trim_end_matches('/').to_owned();
-                self.state =
-                    if size == 0 { State::Header } else { State::Data { left: size, fill, name: name.clone() } };
+                self.state = if size == 0 {
+                    State::Header
+                } else {
+                    State::Data { left: size, fill, name: name.clone() }
+                };
                 visitor.entry(Entry { name, size, kind });
                 if size == 0 {
                     visitor.end_of_entry();
@@ -268,8 +275,8 @@ impl Reader {
                         key if key.starts_with(b"GNU.sparse.") => {
                             let at = self.position;
                             self.broken(Ending::Malformed(format!(
-                                "the tar entry before byte {at} is sparse, which is not read here: write the archive \
-                                 without --sparse"
+                                "the tar entry before byte {at} is sparse, which is not read here: write \
+                                 the archive without --sparse"
                             )));
                             return;
                         }

@@ -72,7 +72,11 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 const VERSION: &[u8] = br#"{"format":"mender","version":3}"#;
-const HEADER_INFO: &[u8] = br#"{"payloads":[{"type":"app"}],"artifact_provides":{"artifact_name":"r-1.3.0"},"artifact_depends":{"device_type":["demo-a"]}}"#;
+const HEADER_INFO: &[u8] = br#"{
+    "payloads": [{"type": "app"}],
+    "artifact_provides": {"artifact_name": "r-1.3.0"},
+    "artifact_depends": {"device_type": ["demo-a"]}
+}"#;
 const TYPE_INFO: &[u8] = br#"{"type":"app"}"#;
 
 /// An artifact of these header files and payload files, with the right manifest, and more entries behind.
@@ -565,15 +569,23 @@ proptest! {
 
     #[test]
     fn any_payload_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..3000), suffix in 0..4_usize) {
-        let start: &[u8] = [&b""[..], b"\x1f\x8b\x08\0\0\0\0\0\0\0", b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46", b"\x28\xb5\x2f\xfd"][suffix];
-        let name = ["data/0000.tar", "data/0000.tar.gz", "data/0000.tar.xz", "data/0000.tar.zst"][suffix];
+        let (name, start) = [
+            ("data/0000.tar", &b""[..]),
+            ("data/0000.tar.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\0"),
+            ("data/0000.tar.xz", b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46"),
+            ("data/0000.tar.zst", b"\x28\xb5\x2f\xfd"),
+        ][suffix];
         let bytes = [start, &bytes].concat();
-        inspect(&tar(&[("version", VERSION), ("manifest", b""), ("header.tar", &tar(&HEADER)), (name, &bytes)]));
+        let header = tar(&HEADER);
+        inspect(&tar(&[("version", VERSION), ("manifest", b""), ("header.tar", &header), (name, &bytes)]));
     }
 
     #[test]
-    fn any_text_of_a_part_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..600), which in 0..4_usize) {
-        let mut parts: Vec<(&str, &[u8])> = vec![("version", VERSION), ("manifest", b"x"), ("manifest.sig", b"")];
+    fn any_text_of_a_part_never_panics(
+        bytes in prop::collection::vec(any::<u8>(), 0..600),
+        which in 0..4_usize,
+    ) {
+        let mut parts = vec![("version", VERSION), ("manifest", &b"x"[..]), ("manifest.sig", &b""[..])];
         match which {
             0 => parts[1].1 = &bytes,
             1 => parts[2].1 = &bytes,

@@ -1,10 +1,11 @@
-//! Decompression on a stream: gzip (RFC 1952, with several members), xz (The .xz File Format 1.2.1, with several
-//! streams), zstd (RFC 8878, with several frames), pushed as the bytes come.
+//! Decompression on a stream: gzip (RFC 1952, with several members), xz (The .xz File Format 1.2.1, with
+//! several streams), zstd (RFC 8878, with several frames), pushed as the bytes come.
 //!
-//! Crates: flate2 on miniz_oxide, xz4rust, ruzstd; pure Rust all three. lzma-rs reads `.lzma` only on a stream.
+//! Crates: flate2 on miniz_oxide, xz4rust, ruzstd; pure Rust all three. lzma-rs reads `.lzma` only on a
+//! stream.
 //!
-//! Limits: [`WINDOW`] for what xz and zstd look back, [`Budget`] for what may come out. xz filters other than LZMA2
-//! and zstd dictionaries are not read: nothing that writes artifacts uses them.
+//! Limits: [`WINDOW`] for what xz and zstd look back, [`Budget`] for what may come out. xz filters other than
+//! LZMA2 and zstd dictionaries are not read: nothing that writes artifacts uses them.
 
 use std::io::{self, Write};
 
@@ -15,10 +16,11 @@ use ruzstd::decoding::{
 };
 use xz4rust::{XzDecoder, XzError, XzNextBlockResult};
 
-/// The furthest that xz and zstd may look back: what `xz -9` needs, which mender-artifact uses; no level of zstd
-/// short of `--ultra` and `--long` needs more. Touched only as far as the data reaches.
+/// The furthest that xz and zstd may look back: what `xz -9` needs, which mender-artifact uses; no level of
+/// zstd short of `--ultra` and `--long` needs more. Touched only as far as the data reaches.
 const WINDOW: usize = 64 * 1024 * 1024;
-/// What goes into gzip's decoder at once: each byte becomes at most 1032, so what comes out stays below 1 MiB.
+/// What goes into gzip's decoder at once: each byte becomes at most 1032, so what comes out stays below 1
+/// MiB.
 const GZIP_PIECE: usize = 1000;
 /// What comes out of xz's decoder at once.
 const XZ_PIECE: usize = 64 * 1024;
@@ -59,9 +61,9 @@ impl Compression {
     }
 }
 
-/// How much may come out: a decompression bomb is a file that is small on the wire and endless inside, and hashing
-/// it would take the time of its inside. The floor lets a nearly empty file system through; beyond it, real ones
-/// shrink to a fifth or a tenth.
+/// How much may come out: a decompression bomb is a file that is small on the wire and endless inside, and
+/// hashing it would take the time of its inside. The floor lets a nearly empty file system through; beyond
+/// it, real ones shrink to a fifth or a tenth.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Budget {
     left: u64,
@@ -288,7 +290,8 @@ impl Zstd {
         Ok(())
     }
 
-    /// Decodes what is there as a whole; at the end, also what may be shorter than the longest that it could be.
+    /// Decodes what is there as a whole; at the end, also what may be shorter than the longest that it could
+    /// be.
     fn step_all(&mut self, end: bool, budget: &mut Budget, out: &mut dyn FnMut(&[u8])) -> Result<(), String> {
         let mut waiting = std::mem::take(&mut self.waiting);
         let mut input = waiting.as_slice();

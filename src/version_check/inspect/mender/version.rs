@@ -2,9 +2,10 @@
 
 use crate::domain::Version;
 
-/// The SemVer at the end of a text: of `release-1.3.0`, `app_v1.3.0-rc.1` and `1.3.0` what is written there. It begins
-/// with a digit, at the beginning or behind anything but a letter, a digit or a dot, a `v` between allowed; the first
-/// such place from where on everything is one SemVer counts. `1.2.3.4`, `rel1.2.3` and `release-2` have none.
+/// The SemVer at the end of a text: of `release-1.3.0`, `app_v1.3.0-rc.1` and `1.3.0` what is written there.
+/// It begins with a digit, at the beginning or behind anything but a letter, a digit or a dot, a `v` between
+/// allowed; the first such place from where on everything is one SemVer counts. `1.2.3.4`, `rel1.2.3` and
+/// `release-2` have none.
 pub(super) fn trailing(text: &str) -> Option<Version> {
     let mut before = ' ';
     for (index, character) in text.char_indices() {
