@@ -265,6 +265,21 @@ fn how_the_stream_is_cut_changes_nothing() {
 }
 
 #[test]
+fn how_a_damaged_stream_is_cut_changes_nothing_either() {
+    for name in ["module.mender", "xz.mender", "zstd.mender"] {
+        let image = sample(name);
+        for at in (1024..image.len()).step_by(41) {
+            let mut damaged = image.clone();
+            damaged[at] = !damaged[at];
+            let whole = inspect_in(damaged.len(), &damaged);
+            for pieces in [1, 13, 700] {
+                assert_eq!(inspect_in(pieces, &damaged), whole, "{name}, byte {at}, in pieces of {pieces}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_cut_is_truncated() {
     for name in ["module.mender", "rsa.mender", "xz.mender", "zstd.mender"] {
         let image = sample(name);

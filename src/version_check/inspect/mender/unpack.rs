@@ -19,9 +19,9 @@ use xz4rust::{XzDecoder, XzError, XzNextBlockResult};
 /// The furthest that xz and zstd may look back: what `xz -9` needs, which mender-artifact uses; no level of
 /// zstd short of `--ultra` and `--long` needs more. Touched only as far as the data reaches.
 const WINDOW: usize = 64 * 1024 * 1024;
-/// What goes into gzip's decoder at once: each byte becomes at most 1032, so what comes out stays below 1
-/// MiB.
-const GZIP_PIECE: usize = 1000;
+/// What goes into a decoder at once, always, whatever came at once: how much a decoder gives before it finds
+/// an error depends on it. Of gzip, each byte becomes at most 1032, so what comes out stays below 1 MiB.
+const PIECE: usize = 1000;
 /// What comes out of xz's decoder at once.
 const XZ_PIECE: usize = 64 * 1024;
 /// The most bytes of a block and its header in zstd.
@@ -98,7 +98,11 @@ impl Default for Budget {
 }
 
 /// Unpacks what is pushed into it.
-pub(super) struct Unpacker(Decoder);
+pub(super) struct Unpacker {
+    decoder: Decoder,
+    /// The beginning of the next piece.
+    piece: Vec<u8>,
+}
 
 enum Decoder {
     None,
@@ -109,12 +113,13 @@ enum Decoder {
 
 impl Unpacker {
     pub fn new(compression: Compression) -> Self {
-        Self(match compression {
+        let decoder = match compression {
             Compression::None => Decoder::None,
             Compression::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
             Compression::Xz => Decoder::Xz(Xz::default()),
             Compression::Zstd => Decoder::Zstd(Box::default()),
-        })
+        };
+        Self { decoder, piece: Vec::new() }
     }
 
     /// Takes the next bytes and gives what they become.
@@ -123,32 +128,33 @@ impl Unpacker {
     /// What is wrong with them, as the end of a sentence; nothing more may be pushed then.
     pub fn push(
         &mut self,
-        bytes: &[u8],
+        mut bytes: &[u8],
         budget: &mut Budget,
         out: &mut dyn FnMut(&[u8]),
     ) -> Result<(), String> {
-        budget.taken_in(bytes.len());
-        match &mut self.0 {
-            Decoder::None => {
-                out(bytes);
-                Ok(())
-            }
-            Decoder::Gzip(gzip) => bytes.chunks(GZIP_PIECE).try_for_each(|piece| {
-                let written = gzip.write_all(piece);
-                give(gzip, budget, out)?;
-                written.map_err(|error| format!("it is no right gzip: {error}"))
-            }),
-            Decoder::Xz(xz) => xz.push(bytes, budget, out),
-            Decoder::Zstd(zstd) => zstd.push(bytes, budget, out),
+        if let Decoder::None = self.decoder {
+            out(bytes);
+            return Ok(());
         }
+        while !bytes.is_empty() {
+            let (taken, rest) = bytes.split_at(bytes.len().min(PIECE - self.piece.len()));
+            self.piece.extend_from_slice(taken);
+            bytes = rest;
+            if self.piece.len() == PIECE {
+                self.decoder.push(&self.piece, budget, out)?;
+                self.piece.clear();
+            }
+        }
+        Ok(())
     }
 
     /// All bytes have come; gives what is left.
     ///
     /// # Errors
     /// What is missing, as the end of a sentence.
-    pub fn finish(self, budget: &mut Budget, out: &mut dyn FnMut(&[u8])) -> Result<(), String> {
-        match self.0 {
+    pub fn finish(mut self, budget: &mut Budget, out: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+        self.decoder.push(&self.piece, budget, out)?;
+        match self.decoder {
             Decoder::None => Ok(()),
             Decoder::Gzip(mut gzip) => {
                 let finished = gzip.try_finish();
@@ -160,6 +166,22 @@ impl Unpacker {
                 zstd.step_all(true, budget, out)?;
                 zstd.finish()
             }
+        }
+    }
+}
+
+impl Decoder {
+    fn push(&mut self, piece: &[u8], budget: &mut Budget, out: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+        budget.taken_in(piece.len());
+        match self {
+            Self::None => Ok(()),
+            Self::Gzip(gzip) => {
+                let written = gzip.write_all(piece);
+                give(gzip, budget, out)?;
+                written.map_err(|error| format!("it is no right gzip: {error}"))
+            }
+            Self::Xz(xz) => xz.push(piece, budget, out),
+            Self::Zstd(zstd) => zstd.push(piece, budget, out),
         }
     }
 }
@@ -283,11 +305,8 @@ impl Default for Zstd {
 
 impl Zstd {
     fn push(&mut self, bytes: &[u8], budget: &mut Budget, out: &mut dyn FnMut(&[u8])) -> Result<(), String> {
-        for piece in bytes.chunks(ZSTD_BLOCK) {
-            self.waiting.extend_from_slice(piece);
-            self.step_all(false, budget, out)?;
-        }
-        Ok(())
+        self.waiting.extend_from_slice(bytes);
+        self.step_all(false, budget, out)
     }
 
     /// Decodes what is there as a whole; at the end, also what may be shorter than the longest that it could
