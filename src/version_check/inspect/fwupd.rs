@@ -37,7 +37,7 @@ use super::{Facts, FaultKind, Inspector, NameKind, Payload, Report, facts::text_
 use cabinet::{File, Visitor};
 use metainfo::Component;
 
-/// The most components of a cabinet; LVFS allows a few for composite devices.
+/// The most components of a cabinet; composite devices have a few.
 const MOST_COMPONENTS: usize = 32;
 
 /// Knows cabinets.

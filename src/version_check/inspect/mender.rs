@@ -28,7 +28,7 @@
 //! unpacked: such payloads are listed, and a detail says so.
 //!
 //! # What it does not do
-//! Run or judge state scripts; read version 1 (no manifest; its tool and client dropped it in 2020); expand
+//! Run or judge state scripts; read version 1 (it has no manifest); expand
 //! sparse files.
 
 mod artifact;

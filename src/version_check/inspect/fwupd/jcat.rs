@@ -26,7 +26,7 @@ const MOST_BLOBS: usize = 20;
 #[derive(Debug)]
 pub(super) struct Item {
     pub file: String,
-    /// SHA-1 and SHA-256 in lower-case hex.
+    /// SHA-1, SHA-256 and SHA-512 in lower-case hex.
     pub checksums: Vec<String>,
     /// What kinds of signatures.
     pub signatures: Vec<&'static str>,
@@ -78,7 +78,7 @@ fn item(stated: StatedItem) -> Item {
     for blob in stated.blobs.into_iter().take(MOST_BLOBS) {
         // JcatBlobKind.
         match blob.kind {
-            1 | 4 => item.checksums.push(text_of(blob.data.trim().as_bytes()).to_lowercase()),
+            1 | 4 | 10 => item.checksums.push(text_of(blob.data.trim().as_bytes()).to_lowercase()),
             2 => item.signatures.push("GPG"),
             3 => item.signatures.push("PKCS7"),
             9 => item.signatures.push("ED25519"),

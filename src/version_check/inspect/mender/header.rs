@@ -124,7 +124,7 @@ impl Header {
             if key.ends_with(".version") && !text.is_empty() && self.versions.len() < MOST_VERSIONS {
                 self.versions.push((key.clone(), text.to_owned()));
             }
-            // The second is what was written before version 3.4 of the tool.
+            // The second is the older name; the tool still writes it if asked to.
             if matches!(key.as_str(), "rootfs-image.checksum" | "rootfs_image_checksum") {
                 payload.checksum = Some(text.to_ascii_lowercase());
             }

@@ -63,7 +63,7 @@ impl Compression {
 
 /// How much may come out: a decompression bomb is a file that is small on the wire and endless inside, and
 /// hashing it would take the time of its inside. The floor lets a nearly empty file system through; beyond
-/// it, real ones shrink to a fifth or a tenth.
+/// it, real ones shrink far less.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Budget {
     left: u64,
