@@ -77,7 +77,7 @@ pub(crate) fn flips_show(path: &str, shows: impl Fn(usize, &Report) -> bool) {
 }
 
 /// A sample with some bytes changed, taken out or put in.
-pub(crate) fn mutated(path: &str) -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn mutated(path: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let bytes = sample(path);
     let edit = (
         any::<prop::sample::Index>(),
