@@ -108,7 +108,7 @@ impl Manifest {
 }
 
 fn state_packet(key: &str, packet: &InitPacket, facts: &mut Facts) {
-    let mut detail = |label: &str, value: String| facts.details.push((format!("{key} {label}"), value));
+    let mut detail = |label: &str, value: String| facts.detail(&format!("{key} {label}"), value);
     if let Some(revision) = packet.revision {
         detail("device revision", revision.to_string());
     }
