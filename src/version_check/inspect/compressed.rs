@@ -2,15 +2,16 @@
 //!
 //! | format | source | verified |
 //! |---|---|---|
-//! | `gzip` | RFC 1952 | header CRC16; unpacked in passing: CRC32 and size of every member |
-//! | `xz` | "The .xz File Format" 1.2.1 | CRC32 of stream headers, block headers, index and footers; every block is walked by its LZMA2 chunks, and the index and sizes must be those that were met |
+//! | `gzip` | RFC 1952 | header CRC16; CRC32 and size of what every member unpacks to |
+//! | `xz` | "The .xz File Format" 1.2.1 | CRC32 of all headers, index and footer; blocks against the index |
 //! | `zstd` | RFC 8878 | frames and blocks are walked to the last |
 //! | `lz4` | lz4_Frame_format.md 1.6.2 | frames and blocks are walked to the last |
 //! | `bzip2` | the mark that the format ends with | that it is there |
 //!
-//! So a cut shows in all of them. Damage inside shows in gzip; in the others only in their structure, as their checks are
-//! over the unpacked content: unpacking takes a window of megabytes whose size the file chooses (xz -9: 64 MiB),
-//! for each upload that is on its way. Devices verify them when they unpack.
+//! Blocks of xz are walked by their LZMA2 chunks. So a cut shows in all of them. Damage inside shows in gzip;
+//! in the others only in their structure, as their checks are over the unpacked content: unpacking takes a
+//! window of megabytes whose size the file chooses (xz -9: 64 MiB), for each upload that is on its way.
+//! Devices verify them when they unpack.
 
 mod bzip2;
 mod gzip;

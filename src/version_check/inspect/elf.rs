@@ -1,17 +1,18 @@
-//! ELF: programs as linkers write them (System V gABI 4.1, chapters 4 and 5; machine numbers from its registry).
+//! ELF: programs as linkers write them (System V gABI 4.1, chapters 4 and 5; machine numbers from its
+//! registry).
 //!
 //! # Layout
-//! A header with class, byte order, machine, entry and where two tables lie: program headers, which say what a loader
-//! takes, and section headers, mostly at the file's end. The build id is a note (`NT_GNU_BUILD_ID`) in a `PT_NOTE`
-//! segment.
+//! A header with class, byte order, machine, entry and where two tables lie: program headers, which say what
+//! a loader takes, and section headers, mostly at the file's end. The build id is a note (`NT_GNU_BUILD_ID`)
+//! in a `PT_NOTE` segment.
 //!
 //! # What it verifies
-//! That the header's sizes are those of its class; that tables, segments and sections lie inside the file, and the
-//! file ends with the last of them; that no loaded segment has more bytes in the file than in memory.
+//! That the header's sizes are those of its class; that tables, segments and sections lie inside the file,
+//! and the file ends with the last of them; that no loaded segment has more bytes in the file than in memory.
 //!
 //! # Limits
-//! Entries of tables are read as they pass and not kept. A build id is found if its segment comes behind the program
-//! headers, as linkers lay it out, and has at most [`LONGEST_NOTES`].
+//! Entries of tables are read as they pass and not kept. A build id is found if its segment comes behind the
+//! program headers, as linkers lay it out, and has at most [`LONGEST_NOTES`].
 //!
 //! # What it does not do
 //! ELF has no checksum and states no version. Judge sections by name or content.
@@ -70,7 +71,8 @@ struct Shape {
 }
 
 impl Shape {
-    /// The number in so many bytes at an offset; 0 beyond the end, which callers have excluded by the entry's size.
+    /// The number in so many bytes at an offset; 0 beyond the end, which callers have excluded by the entry's
+    /// size.
     fn number(self, bytes: &[u8], at: usize, width: usize) -> u64 {
         let bytes = bytes.get(at..at + width).unwrap_or_default();
         let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
@@ -99,7 +101,8 @@ struct Table {
 }
 
 impl Table {
-    /// Takes what belongs to the table out of bytes that stand at `at`, up to one entry; `None` = nothing more there.
+    /// Takes what belongs to the table out of bytes that stand at `at`, up to one entry; `None` = nothing
+    /// more there.
     fn next(&mut self, at: u64, bytes: &[u8]) -> Option<(u64, Vec<u8>)> {
         if self.taken == self.count {
             return None;

@@ -2,13 +2,13 @@
 //! Specification", revision A, 1988).
 //!
 //! # Layout
-//! A record a line: `:`, then in hexadecimal digits the data's length, a 16-bit address, the type, the data, and a
-//! checksum that makes the sum of all bytes 0. Types: 00 data, 01 end of file, 02 segment that addresses count from, 03
-//! start as CS:IP, 04 upper half of addresses, 05 start as EIP.
+//! A record a line: `:`, then in hexadecimal digits the data's length, a 16-bit address, the type, the data,
+//! and a checksum that makes the sum of all bytes 0. Types: 00 data, 01 end of file, 02 segment that
+//! addresses count from, 03 start as CS:IP, 04 upper half of addresses, 05 start as EIP.
 //!
 //! # What it verifies
-//! Every record's length and checksum; that the end is there, and nothing behind it; that no address is written twice
-//! or lies past 2^32; that there is one start address.
+//! Every record's length and checksum; that the end is there, and nothing behind it; that no address is
+//! written twice or lies past 2^32; that there is one start address.
 //!
 //! # What it does not do
 //! Know what the data is: an Intel HEX file states no version and no names. Take vendors' record types.

@@ -1,19 +1,21 @@
 //! Nordic DFU packages, and zip archives that are none.
 //!
 //! # Layout
-//! A zip archive (`zip.rs`) with `manifest.json`, which names for `application`, `bootloader`, `softdevice` or
-//! `softdevice_bootloader` a firmware (`bin_file`) and an init packet (`dat_file`, see `init_packet.rs`), in the legacy
-//! flavour with the packet's numbers once more (`manifest.py` and `package.py` of adafruit-nrfutil and pc-nrfutil). The
-//! files stand in any order. An archive without such a manifest is stated as `zip`.
+//! A zip archive (`zip.rs`) with `manifest.json`, which names for `application`, `bootloader`, `softdevice`
+//! or `softdevice_bootloader` a firmware (`bin_file`) and an init packet (`dat_file`, see `init_packet.rs`),
+//! in the legacy flavour with the packet's numbers once more (`manifest.py` and `package.py` of
+//! adafruit-nrfutil and pc-nrfutil). The files stand in any order. An archive without such a manifest is
+//! stated as `zip`.
 //!
 //! # What it verifies
-//! CRC32 and sizes of every file that is stored or deflated; local headers against the central directory; of each
-//! firmware its CRC16 or SHA-256 and its size against the init packet; the packet's type against the manifest; the
-//! manifest's numbers against the packet's. The signature is stated with the bytes that it signs.
+//! CRC32 and sizes of every file that is stored or deflated; local headers against the central directory; of
+//! each firmware its CRC16 or SHA-256 and its size against the init packet; the packet's type against the
+//! manifest; the manifest's numbers against the packet's. The signature is stated with the bytes that it
+//! signs.
 //!
 //! # Versions
-//! Firmware versions are plain numbers. nrfutil makes 10300 of `1.3.0`, others pack bytes (66304), others count: the
-//! number is stated as it is, with both readings beside it, and no SemVer.
+//! Firmware versions are plain numbers. nrfutil makes 10300 of `1.3.0`, others pack bytes (66304), others
+//! count: the number is stated as it is, with both readings beside it, and no SemVer.
 //!
 //! # Limits
 //! [`MOST_FILES`], [`LONGEST_MANIFEST`], [`LONGEST_PACKET`], [`LARGEST_FIRMWARE`].
@@ -31,8 +33,8 @@ use super::{Facts, FaultKind, Inspector, Payload, Report};
 use manifest::Manifest;
 use zip::{Event, Read, Zip};
 
-/// A package has a manifest and two files for each of at most four images. Further files of an archive are read and
-/// counted, but not kept.
+/// A package has a manifest and two files for each of at most four images. Further files of an archive are
+/// read and counted, but not kept.
 const MOST_FILES: usize = 64;
 /// Manifests have some hundred bytes.
 const LONGEST_MANIFEST: usize = 64 << 10;
@@ -60,7 +62,8 @@ struct Package {
 /// A file of the archive.
 struct File {
     name: String,
-    /// What has come of it; at its end, what the archive states, which of damaged files is the only sure thing.
+    /// What has come of it; at its end, what the archive states, which of damaged files is the only sure
+    /// thing.
     size: u64,
     /// The first bytes; all, if it is a manifest or an init packet.
     content: Vec<u8>,

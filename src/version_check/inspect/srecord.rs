@@ -1,18 +1,19 @@
-//! S-record: a text that says which bytes go to which addresses (Motorola, M68000 Family Programmer's Reference Manual,
-//! appendix C).
+//! S-record: a text that says which bytes go to which addresses (Motorola, M68000 Family Programmer's
+//! Reference Manual, appendix C).
 //!
 //! # Layout
-//! A record a line: `S` and its type; then in hexadecimal digits how many bytes follow, an address, data, and a checksum
-//! that makes the sum of all bytes 0xFF. Types: 0 header, 1/2/3 data at addresses of 16/24/32 bits, 5/6 how many data
-//! records there were (16/24 bits), 7/8/9 end and start address of 32/24/16 bits.
+//! A record a line: `S` and its type; then in hexadecimal digits how many bytes follow, an address, data, and
+//! a checksum that makes the sum of all bytes 0xFF. Types: 0 header, 1/2/3 data at addresses of 16/24/32
+//! bits, 5/6 how many data records there were (16/24 bits), 7/8/9 end and start address of 32/24/16 bits.
 //!
 //! # What it verifies
-//! Every record's length and checksum; the count of data records; that the end is there, and nothing behind it; that no
-//! address is written twice or lies past 2^32.
+//! Every record's length and checksum; the count of data records; that the end is there, and nothing behind
+//! it; that no address is written twice or lies past 2^32.
 //!
 //! # What it does not do
-//! See a type that was changed to another of the same kind: the checksum leaves it out, and writers mix types of data.
-//! Know what the data is: the header is a free text (the output file's name, mostly), stated as a detail.
+//! See a type that was changed to another of the same kind: the checksum leaves it out, and writers mix types
+//! of data. Know what the data is: the header is a free text (the output file's name, mostly), stated as a
+//! detail.
 
 use super::facts::text_of;
 use super::intel_hex::records::{self, Format, Memory, Record, Text, Wrong};

@@ -1,24 +1,27 @@
-//! UF2: blocks of 512 bytes, each of which says where its payload goes (<https://github.com/microsoft/uf2>, README.md).
+//! UF2: blocks of 512 bytes, each of which says where its payload goes (<https://github.com/microsoft/uf2>,
+//! README.md).
 //!
 //! # Layout
-//! A block: two magics, flags, target address, payload size, block number, number of blocks, family id (or file size),
-//! 476 bytes of data, a last magic; all little-endian. Behind the payload, inside the data, stand extension tags (flag
-//! 0x8000) and, in its last 24 bytes, the MD5 of a region (flag 0x4000). Files for several families are joined one
-//! behind the other, and each family numbers its own blocks. A file container (flag 0x1000) carries files by name.
+//! A block: two magics, flags, target address, payload size, block number, number of blocks, family id (or
+//! file size), 476 bytes of data, a last magic; all little-endian. Behind the payload, inside the data, stand
+//! extension tags (flag 0x8000) and, in its last 24 bytes, the MD5 of a region (flag 0x4000). Files for
+//! several families are joined one behind the other, and each family numbers its own blocks. A file container
+//! (flag 0x1000) carries files by name.
 //!
 //! # What it verifies
-//! Magics of every block; payload and tags inside the data; per family: the same number of blocks in all, every number
-//! present once, no address written twice; versions that do not contradict each other; the SHA-256 tag, over the
-//! family's payloads in the file's order (the specification leaves open whether the filling of the last block
-//! belongs to it: either is right); the MD5 of a region whose bytes stand in the file in one piece; files of a container
-//! complete.
+//! Magics of every block; payload and tags inside the data; per family: the same number of blocks in all,
+//! every number present once, no address written twice; versions that do not contradict each other; the
+//! SHA-256 tag, over the family's payloads in the file's order (the specification leaves open whether the
+//! filling of the last block belongs to it: either is right); the MD5 of a region whose bytes stand in the
+//! file in one piece; files of a container complete.
 //!
 //! # Limits
-//! [`MOST_FAMILIES`], [`MOST_FILES`], [`MOST_TAGS`]; blocks in more than [`ranges::MOST_RANGES`] pieces out of order.
+//! [`MOST_FAMILIES`], [`MOST_FILES`], [`MOST_TAGS`]; blocks in more than [`ranges::MOST_RANGES`] pieces out
+//! of order.
 //!
 //! # What it does not do
-//! Verify SHA-2 tags of other lengths than 32 bytes, or where blocks are out of order. The block that picotool puts
-//! first against erratum RP2350-E10 is stated and otherwise left out, as the boot ROM does.
+//! Verify SHA-2 tags of other lengths than 32 bytes, or where blocks are out of order. The block that
+//! picotool puts first against erratum RP2350-E10 is stated and otherwise left out, as the boot ROM does.
 
 mod families;
 mod group;
@@ -142,8 +145,8 @@ impl Uf2 {
             self.report.fault(
                 FaultKind::Malformed,
                 format!(
-                    "the 512 bytes at offset {} are no UF2 block (magic missing), but blocks follow: a device would \
-                     skip them; make the file again",
+                    "the 512 bytes at offset {} are no UF2 block (magic missing), but blocks follow: a \
+                     device would skip them; make the file again",
                     first * BLOCK as u64
                 ),
             );
@@ -203,7 +206,8 @@ impl Uf2 {
             self.report.fault(
                 FaultKind::Padded,
                 format!(
-                    "from offset {} on there are bytes that are no UF2 blocks: cut them off, or make the file again",
+                    "from offset {} on there are bytes that are no UF2 blocks: cut them off, or make the \
+                     file again",
                     first * BLOCK as u64
                 ),
             );

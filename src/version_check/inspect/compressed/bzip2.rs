@@ -47,7 +47,8 @@ impl Inspector for Bzip2 {
         if !ends {
             report.fault(
                 FaultKind::Truncated,
-                "the bzip2 file does not end with the mark of its end: it was cut, or something stands behind it",
+                "the bzip2 file does not end with the mark of its end: it was cut, or something stands \
+                 behind it",
             );
         }
         report

@@ -183,7 +183,8 @@ impl Gzip {
         if number(&trailer[..4]) != u64::from(crc) || number(&trailer[4..]) != self.content & 0xffff_ffff {
             self.digest = None;
             let message = format!(
-                "gzip file, member {}: CRC32 or size of what it unpacks to are not those that it states: it is damaged",
+                "gzip file, member {}: CRC32 or size of what it unpacks to are not those that it states: it \
+                 is damaged",
                 self.members
             );
             self.report.fault(FaultKind::DigestWrong, message);

@@ -3,8 +3,8 @@
 use miniz_oxide::inflate::stream::{InflateState, MinReset, inflate};
 use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 
-/// The most that is unpacked of one image: a few seconds of work. DEFLATE packs up to 1032 times, so 4 MB can reach it.
-/// A fixed number, and not a ratio, so that it does not matter how the stream is cut.
+/// The most that is unpacked of one image: a few seconds of work. DEFLATE packs up to 1032 times, so 4 MB can
+/// reach it. A fixed number, and not a ratio, so that it does not matter how the stream is cut.
 pub(crate) const MOST_UNPACKED: u64 = 4 << 30;
 
 /// 32 kB of window, 32 kB of output, and the tables: about 80 kB.

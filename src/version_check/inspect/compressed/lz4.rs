@@ -55,7 +55,8 @@ impl Walk for Lz4 {
                     self.at = At::Flags;
                     Next::Read(2)
                 }
-                // The frames of old: blocks to the end of the file, with whatever a kernel's build puts behind.
+                // The frames of old: blocks to the end of the file, with whatever a kernel's build puts
+                // behind.
                 0x184c_2102 => {
                     self.legacy = true;
                     Next::Lost

@@ -150,7 +150,9 @@ fn a_million_members_and_a_bomb_are_bounded() {
 
 proptest! {
     #[test]
-    fn mutations_never_panic(bytes in (0..ALL.len()).prop_flat_map(|which| mutated(&format!("compressed/{}", ALL[which])))) {
+    fn mutations_never_panic(
+        bytes in (0..ALL.len()).prop_flat_map(|which| mutated(&format!("compressed/{}", ALL[which]))),
+    ) {
         survives(&bytes);
     }
 

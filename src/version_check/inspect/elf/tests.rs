@@ -105,12 +105,18 @@ fn flipped_bits_never_panic() {
 
 proptest! {
     #[test]
-    fn mutations_never_panic(bytes in prop_oneof![mutated("elf/arm.elf"), mutated("elf/riscv64.elf"), mutated("elf/powerpc.elf")]) {
+    fn mutations_never_panic(
+        bytes in prop_oneof![mutated("elf/arm.elf"), mutated("elf/riscv64.elf"), mutated("elf/powerpc.elf")],
+    ) {
         survives(&bytes);
     }
 
     #[test]
-    fn random_headers_never_panic(class in 0u8..4, order in 0u8..4, rest in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn random_headers_never_panic(
+        class in 0u8..4,
+        order in 0u8..4,
+        rest in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
         survives(&[b"\x7fELF", &[class, order, 1][..], &rest].concat());
     }
 }

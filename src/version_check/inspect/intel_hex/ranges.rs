@@ -1,7 +1,9 @@
-//! Which numbers of a row (addresses, block numbers) a file fills, as a bounded list of ranges without overlap.
+//! Which numbers of a row (addresses, block numbers) a file fills, as a bounded list of ranges without
+//! overlap.
 //!
-//! Shared by the formats that say for each piece where it goes: Intel HEX, S-record, UF2. A file that is written in
-//! order needs one range per gap; one that is scattered over more than [`MOST_RANGES`] is given up.
+//! Shared by the formats that say for each piece where it goes: Intel HEX, S-record, UF2. A file that is
+//! written in order needs one range per gap; one that is scattered over more than [`MOST_RANGES`] is given
+//! up.
 
 /// The most ranges that are kept apart: 64 kB of memory, and far more gaps than linkers leave.
 pub(crate) const MOST_RANGES: usize = 4096;

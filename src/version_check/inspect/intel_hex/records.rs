@@ -1,4 +1,5 @@
-//! What Intel HEX and S-record share: a text of records, one a line, that say which bytes go to which addresses.
+//! What Intel HEX and S-record share: a text of records, one a line, that say which bytes go to which
+//! addresses.
 //!
 //! Lines end with LF, CR LF or CR; blank lines and blanks at a line's end are passed over.
 
@@ -66,7 +67,8 @@ impl Memory {
             Err(Refused::Overlap(at)) if !self.uncertain => Err((
                 FaultKind::Malformed,
                 format!(
-                    "it writes address 0x{at:08x}, which a record before has written: which of both counts is chance"
+                    "it writes address 0x{at:08x}, which a record before has written: which of both counts \
+                     is chance"
                 ),
             )),
             Err(Refused::TooMany) => {
@@ -77,8 +79,9 @@ impl Memory {
     }
 }
 
-/// Whether most of the first lines are records, by a format's own view of what one looks like. Stricter than a look at
-/// the first character, and so lenient that a damaged record is not taken for a file of another kind.
+/// Whether most of the first lines are records, by a format's own view of what one looks like. Stricter than
+/// a look at the first character, and so lenient that a damaged record is not taken for a file of another
+/// kind.
 pub(crate) fn probe(head: &[u8], looks_right: fn(&[u8]) -> bool) -> bool {
     let lines = head.split(|byte| matches!(byte, b'\n' | b'\r'));
     let mut lines: Vec<&[u8]> = lines.map(<[u8]>::trim_ascii_end).collect();
@@ -165,7 +168,10 @@ impl<F: Format> Inspector for Text<F> {
         if let Some(line) = behind {
             report.fault(
                 FaultKind::Padded,
-                format!("line {line}: there is more behind the record that ends the file; loaders would not see it"),
+                format!(
+                    "line {line}: there is more behind the record that ends the file; loaders would not \
+                     see it"
+                ),
             );
         }
         if !ended && !report.faults.iter().any(|fault| fault.kind == FaultKind::Truncated) {

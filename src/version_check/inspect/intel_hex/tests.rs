@@ -116,12 +116,19 @@ fn long_lines_and_scattered_data_are_bounded() {
 
 proptest! {
     #[test]
-    fn mutations_never_panic(bytes in prop_oneof![mutated("intel-hex/linear.hex"), mutated("intel-hex/segments.hex")]) {
+    fn mutations_never_panic(
+        bytes in prop_oneof![mutated("intel-hex/linear.hex"), mutated("intel-hex/segments.hex")],
+    ) {
         survives(&bytes);
     }
 
     #[test]
-    fn random_records_never_panic(records in prop::collection::vec((any::<u16>(), 0u8..7, prop::collection::vec(any::<u8>(), 0..6)), 1..20)) {
+    fn random_records_never_panic(
+        records in prop::collection::vec(
+            (any::<u16>(), 0u8..7, prop::collection::vec(any::<u8>(), 0..6)),
+            1..20,
+        ),
+    ) {
         let text: String = records.iter().map(|(address, kind, data)| {
             record(&format!("{:02X}{address:04X}{kind:02X}{}", data.len(), hex::encode(data)))
         }).collect();

@@ -1,12 +1,13 @@
 //! The init packet: what a bootloader of Nordic's judges before it takes a firmware.
 //!
-//! Two flavours. Legacy (nRF5 SDK up to 11, Adafruit's bootloaders): little-endian device type, device revision,
-//! application version, list of SoftDevices, then by its length CRC16, or an extension id with CRC16, with size and
-//! SHA-256, or with those and a signature over all before it (`init_packet.py` of adafruit-nrfutil). Secure (SDK 12 and
-//! later): a protobuf `Packet` (`dfu-cc.proto` of pc-nrfutil), whose signature is over the `InitCommand` as it stands.
+//! Two flavours. Legacy (nRF5 SDK up to 11, Adafruit's bootloaders): little-endian device type, device
+//! revision, application version, list of SoftDevices, then by its length CRC16, or an extension id with
+//! CRC16, with size and SHA-256, or with those and a signature over all before it (`init_packet.py` of
+//! adafruit-nrfutil). Secure (SDK 12 and later): a protobuf `Packet` (`dfu-cc.proto` of pc-nrfutil), whose
+//! signature is over the `InitCommand` as it stands.
 //!
-//! Numbers that are all ones mean "any" and are not stated. Hash and signature of the secure flavour are stored
-//! with their bytes reversed.
+//! Numbers that are all ones mean "any" and are not stated. Hash and signature of the secure flavour are
+//! stored with their bytes reversed.
 
 use crate::version_check::inspect::{Algorithm, Signature, Signed};
 
@@ -189,8 +190,8 @@ fn init_command(bytes: &[u8]) -> Result<InitPacket, String> {
     };
     if sizes.map(|size| size > 0) != wanted {
         return Err(format!(
-            "it says that SoftDevice, bootloader and application have {}, {} and {} bytes, which does not fit its \
-             type {kind}",
+            "it says that SoftDevice, bootloader and application have {}, {} and {} bytes, which does not \
+             fit its type {kind}",
             sizes[0], sizes[1], sizes[2]
         ));
     }
@@ -371,7 +372,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), nested in prop::collection::vec(any::<u8>(), 0..100)) {
+        fn nothing_panics(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            nested in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
             drop((legacy(&bytes), secure(&bytes), init_command(&bytes)));
             let command = [&[0x08, 1, 0x12, nested.len() as u8][..], &nested].concat();
             drop(secure(&[&[0x0a, command.len() as u8][..], &command].concat()));

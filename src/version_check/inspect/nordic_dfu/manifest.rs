@@ -143,7 +143,8 @@ fn state_packet(key: &str, packet: &InitPacket, facts: &mut Facts) {
         // Images come in the order of interest, so the first that states a version is the package's.
         if facts.version.is_none() {
             facts.version = Some(version.to_string());
-            // The secure bootloader takes no application that is older than its own (fw_version), except in debug mode.
+            // The secure bootloader takes no application that is older than its own (fw_version), except in
+            // debug mode.
             let counts = packet.secure && !packet.debug && packet.kind == Some(Kind::Application);
             facts.security_counter = counts.then_some(version.into());
         }
@@ -181,8 +182,8 @@ impl Entry {
     fn compare(&self, key: &str, kinds: &[Kind], packet: &InitPacket, report: &mut Report) {
         let mut differs = |what: &str| {
             let message = format!(
-                "{key}: manifest and init packet differ in the {what}: the package was put together from two; make it \
-                 again"
+                "{key}: manifest and init packet differ in the {what}: the package was put together from \
+                 two; make it again"
             );
             report.fault(FaultKind::Malformed, message);
         };
@@ -266,8 +267,8 @@ impl Entry {
             report.fault(
                 FaultKind::DigestWrong,
                 format!(
-                    "{key}: {:?} does not have the {} that its init packet states: the package was changed after it was \
-                     made, or put together from two; make it again",
+                    "{key}: {:?} does not have the {} that its init packet states: the package was changed \
+                     after it was made, or put together from two; make it again",
                     firmware.name,
                     if packet.sha256.is_some() { "SHA-256" } else { "CRC16" },
                 ),

@@ -241,7 +241,10 @@ proptest! {
     }
 
     #[test]
-    fn packets_and_manifests_never_panic(packet in prop::collection::vec(any::<u8>(), 0..60), bytes in "[{}\":,a-z0-9]{0,80}") {
+    fn packets_and_manifests_never_panic(
+        packet in prop::collection::vec(any::<u8>(), 0..60),
+        bytes in "[{}\":,a-z0-9]{0,80}",
+    ) {
         let image = format!(r#"{{"manifest": {{"application": {bytes}}}}}"#);
         for manifest in [MANIFEST, image.as_bytes()] {
             let package = archive(&[("manifest.json", manifest), ("a.dat", &packet), ("a.bin", &packet)]);

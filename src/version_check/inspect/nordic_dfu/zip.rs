@@ -1,12 +1,13 @@
-//! A zip archive read forward (PKWARE's APPNOTE.TXT 6.3.10, section 4.3): local headers and files as they come, then
-//! the central directory, which must say the same of them.
+//! A zip archive read forward (PKWARE's APPNOTE.TXT 6.3.10, section 4.3): local headers and files as they
+//! come, then the central directory, which must say the same of them.
 //!
 //! Crates that read zip archives start with the directory, at the end, and need to seek; hence this one, on
-//! `miniz_oxide`. Files that are stored or deflated are unpacked and their CRC32 is computed again. Others (encrypted,
-//! rarer methods) are passed over. A stored file whose size stands behind it cannot be passed over: reading ends
-//! there, and [`Zip::unread`] says so.
+//! `miniz_oxide`. Files that are stored or deflated are unpacked and their CRC32 is computed again. Others
+//! (encrypted, rarer methods) are passed over. A stored file whose size stands behind it cannot be passed
+//! over: reading ends there, and [`Zip::unread`] says so.
 //!
-//! That local headers and directory agree is checked with a sum of hashes, so that a million files take no memory.
+//! That local headers and directory agree is checked with a sum of hashes, so that a million files take no
+//! memory.
 
 mod fields;
 mod file;
@@ -140,8 +141,8 @@ impl Zip {
             _ => (
                 FaultKind::Truncated,
                 format!(
-                    "the zip archive ends at byte {}, before the end of its central directory: it was not copied or \
-                     uploaded to its end",
+                    "the zip archive ends at byte {}, before the end of its central directory: it was not \
+                     copied or uploaded to its end",
                     self.position
                 ),
             ),
@@ -261,8 +262,8 @@ impl Zip {
             report.fault(
                 FaultKind::Malformed,
                 format!(
-                    "the zip archive has {} files, and its central directory lists {files} or describes them otherwise: \
-                     tools would not see what is in it; pack it again",
+                    "the zip archive has {} files, and its central directory lists {files} or describes \
+                     them otherwise: tools would not see what is in it; pack it again",
                     self.local.files
                 ),
             );

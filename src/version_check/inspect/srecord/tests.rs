@@ -94,7 +94,9 @@ proptest! {
     }
 
     #[test]
-    fn random_records_never_panic(records in prop::collection::vec((0..10u32, prop::collection::vec(any::<u8>(), 0..12)), 1..20)) {
+    fn random_records_never_panic(
+        records in prop::collection::vec((0..10u32, prop::collection::vec(any::<u8>(), 0..12)), 1..20),
+    ) {
         let text: String = records
             .iter()
             .map(|(kind, rest)| record(char::from_digit(*kind, 10).expect("a digit"), &hex::encode(rest)))

@@ -1,5 +1,5 @@
-//! UF2 family ids and their short names: those of `utils/uf2families.json` of the UF2 specification, and those that
-//! SDKs use beside it (`boot/uf2.h` of Raspberry Pi's pico-sdk; Espressif, Realtek, Beken).
+//! UF2 family ids and their short names: those of `utils/uf2families.json` of the UF2 specification, and
+//! those that SDKs use beside it (`boot/uf2.h` of Raspberry Pi's pico-sdk; Espressif, Realtek, Beken).
 
 /// The family whose blocks go where they say whatever is partitioned (pico-sdk, `ABSOLUTE_FAMILY_ID`).
 pub(super) const ABSOLUTE: u32 = 0xe48b_ff57;

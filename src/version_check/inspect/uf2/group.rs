@@ -150,8 +150,8 @@ impl Group {
             report.fault(
                 FaultKind::DigestWrong,
                 format!(
-                    "the {size} bytes at 0x{start:08x} do not have the MD5 that their blocks state: the file was \
-                     changed after it was made"
+                    "the {size} bytes at 0x{start:08x} do not have the MD5 that their blocks state: the \
+                     file was changed after it was made"
                 ),
             );
         }
@@ -323,8 +323,8 @@ impl Group {
             report.fault(
                 FaultKind::DigestWrong,
                 format!(
-                    "the payloads of {} do not have the SHA-256 that its tag states: the file is damaged, or was changed \
-                     after it was made",
+                    "the payloads of {} do not have the SHA-256 that its tag states: the file is damaged, \
+                     or was changed after it was made",
                     self.name()
                 ),
             );

@@ -180,13 +180,16 @@ fn hostile_counts_are_bounded() {
 
 proptest! {
     #[test]
-    fn mutations_never_panic(bytes in prop_oneof![mutated("uf2/tags.uf2"), mutated("uf2/container.uf2"), mutated("uf2/md5.uf2")]) {
+    fn mutations_never_panic(
+        bytes in prop_oneof![mutated("uf2/tags.uf2"), mutated("uf2/container.uf2"), mutated("uf2/md5.uf2")],
+    ) {
         survives(&bytes);
     }
 
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<[u8; 500]>(), 0..4)) {
-        let blocks: Vec<u8> = bytes.iter().flat_map(|rest| [&MAGIC[..], rest, &LAST_MAGIC].concat()).collect();
+        let block = |rest: &[u8; 500]| [&MAGIC[..], rest, &LAST_MAGIC].concat();
+        let blocks: Vec<u8> = bytes.iter().flat_map(block).collect();
         survives(&blocks);
     }
 }

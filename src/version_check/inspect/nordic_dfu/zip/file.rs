@@ -235,7 +235,8 @@ impl Zip {
             report.fault(
                 FaultKind::DigestWrong,
                 format!(
-                    "{:?} in the zip archive does not have the CRC32 and size that the archive states: it is damaged",
+                    "{:?} in the zip archive does not have the CRC32 and size that the archive states: it \
+                     is damaged",
                     text_of(&file.name)
                 ),
             );
