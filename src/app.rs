@@ -32,7 +32,7 @@ use crate::{
     error::{Error, Kind, Result},
     http::{
         authentication::Tokens,
-        device::{self, DeviceState},
+        device::{self, DeviceState, pace::Pace},
         health::Readiness,
         publisher::{self, PublisherState},
     },
@@ -44,12 +44,15 @@ use crate::{
         snapshot::{Current, SnapshotJob},
     },
     publishing::Publishing,
-    server::{Handle, Listener, Site},
+    server::{Clients, Handle, Listener, RateLimit, Site},
     telemetry::Metrics,
     version_check::Limits,
 };
 
+mod certificate;
 mod signal;
+
+use certificate::{CertificateJob, open_tls};
 
 /// How long the start waits for the first answers of catalogue and bucket, before it goes on with what is on disk.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
@@ -128,9 +131,10 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
 
     let publisher_socket = Listener::bind("publisher.listen", settings.publisher.listen)?;
     let device_socket = Listener::bind("device.listen", settings.device.listen)?;
+    let scheme = if settings.device.tls.is_some() { "https" } else { "http" };
     let urls = ListenerUrls {
         publisher: format!("http://{}", reachable(publisher_socket.address)),
-        device: format!("http://{}", reachable(device_socket.address)),
+        device: format!("{scheme}://{}", reachable(device_socket.address)),
     };
 
     let stop = CancellationToken::new();
@@ -150,20 +154,34 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         abort: abort.clone(),
         tasks: TaskTracker::new(),
     });
+    let handles = [Handle::default(), Handle::default()];
+    let [publisher_handle, device_handle] = handles.clone();
     let device_state = Arc::new(DeviceState {
         current: Arc::clone(&current),
         links: Arc::clone(&links),
         metrics: Arc::clone(&metrics),
         readiness: readiness.clone(),
-        pace: device::check::Pace::new(settings.device.poll_interval, settings.device.cache_lifetime),
+        pace: Pace::new(
+            settings.device.poll_interval,
+            settings.device.cache_lifetime,
+            device_handle.stretch(),
+        ),
         reader: reader.map(Arc::new),
         downloads: Arc::new(Semaphore::new(settings.device.max_downloads)),
     });
+    let tls = settings.device.tls.as_ref().map(open_tls).transpose()?;
+    let limit = settings.device.rate_limit.as_ref();
     let device_site = Site {
         router: device::router(Arc::clone(&device_state)),
         at_once: Some(Box::new(move |method, uri, headers| {
             device::check::at_once(&device_state, method, uri, headers)
         })),
+        clients: Clients {
+            trusted: settings.device.trusted_proxies.clone(),
+            limit: limit.map(|limit| RateLimit::new(limit.per_second, limit.burst)),
+        },
+        expects_proxy_header: settings.device.proxy_protocol,
+        tls: tls.clone(),
     };
     let publisher_router = publisher::router(PublisherState {
         publishing: Arc::clone(&publishing),
@@ -189,12 +207,16 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         tokio::join!(first_snapshot(&mut snapshot_job, patience), probe(&publishing.bucket, patience));
     snapshot?;
 
-    let handles = [Handle::default(), Handle::default()];
-    let [publisher_handle, device_handle] = handles.clone();
     tracing::info!(address = %publisher_socket.address, listener = "publisher", "listening");
     tracing::info!(address = %device_socket.address, listener = "device", "listening");
     let max_connections = settings.publisher.max_connections;
-    let publisher_site = Site { router: publisher_router, at_once: None };
+    let publisher_site = Site {
+        router: publisher_router,
+        at_once: None,
+        clients: Clients { trusted: settings.publisher.trusted_proxies.clone(), limit: None },
+        expects_proxy_header: settings.publisher.proxy_protocol,
+        tls: None,
+    };
     let serving = publisher_socket.serve(publisher_site, max_connections, publisher_handle);
     tasks.spawn("publisher listener", done(serving));
     let serving = device_socket.serve(device_site, settings.device.max_connections, device_handle);
@@ -213,6 +235,10 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let orphans = OrphansJob { publishing: Arc::clone(&publishing), earlier_life, passes: 0 };
     let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
     tasks.spawn("orphans", done(jobs::run(orphans, wake, until, shown, counted)));
+    if let Some(tls) = tls {
+        let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
+        tasks.spawn("certificate", done(jobs::run(CertificateJob(tls), wake, until, shown, counted)));
+    }
     let (wake, until, _, counted) = reconciler(&changed);
     tasks.spawn("catalogue listener", done(listener::run(catalogue, wake, counted, until)));
     tracing::info!(ready = readiness.health().0, "started");

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,11 @@ pub struct Publisher {
     pub max_uploads: usize,
     /// Connections at once.
     pub max_connections: usize,
+    /// Whether every connection begins with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Networks of proxies whose word about the client counts.
+    #[serde(default, deserialize_with = "field::list", skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<IpNet>,
     /// More tokens, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tokens: BTreeMap<String, TokenSettings>,
@@ -122,6 +128,40 @@ pub struct Device {
     pub max_connections: usize,
     /// Downloads under way at once.
     pub max_downloads: usize,
+    /// Whether every connection begins with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Networks of proxies whose word about the client counts.
+    #[serde(default, deserialize_with = "field::list", skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// How much one client may ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimitSettings>,
+    /// TLS on this listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSettings>,
+}
+
+/// How much one client may ask.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimitSettings {
+    /// Requests a second, for long.
+    pub per_second: f64,
+    /// Requests at once.
+    pub burst: f64,
+}
+
+/// TLS on a listener.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// A PEM file: the certificate and its chain.
+    pub certificate: PathBuf,
+    /// A PEM file: the private key.
+    pub key: PathBuf,
+    /// Hex; the same on all replicas, so that a session resumes on any of them.
+    #[serde(default, serialize_with = "field::hidden", skip_serializing_if = "Option::is_none")]
+    pub ticket_secret: Option<SecretString>,
 }
 
 /// The catalogue in Postgres.

@@ -8,7 +8,10 @@
 //! who reads it. No connection has a timer of its own: a deadline is a number, and once a second all are looked at, so a
 //! request pays nothing for its time-outs. Connections are bounded; one too many is told 429 and closed, unread.
 //!
-//! What it does not do: bodies (their handlers bound size and idle time), TLS (a load balancer's, for now).
+//! Before HTTP there may be a PROXY header (`proxy_protocol.rs`) and TLS (`tls.rs`); who the client behind proxies is, and
+//! how much it may ask, is in `clients.rs`.
+//!
+//! What it does not do: bodies (their handlers bound size and idle time).
 
 use std::{
     collections::HashMap,
@@ -35,7 +38,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind, Result};
 
+mod clients;
 mod connection;
+mod proxy_protocol;
+mod tls;
+
+pub use clients::{Clients, RateLimit};
+pub use tls::Tls;
 
 use connection::{Connection, End};
 
@@ -69,6 +78,12 @@ pub struct Site {
     pub router: Router,
     /// Asked before the router.
     pub at_once: Option<AtOnce>,
+    /// Who may ask how much, and whose word about it counts.
+    pub clients: Clients,
+    /// Whether every connection begins with a PROXY header; then only trusted proxies may connect.
+    pub expects_proxy_header: bool,
+    /// `None` = plain HTTP.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// A socket that listens.
@@ -88,6 +103,7 @@ struct Shared {
     close: CancellationToken,
     /// Seconds since the listener began, as of the last tick.
     clock: Arc<AtomicU32>,
+    stretch: Arc<AtomicU32>,
     next: AtomicU64,
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
 }
@@ -146,7 +162,11 @@ impl Listener {
                         }
                     }
                 },
-                _ = tick.tick() => handle.tick(began.elapsed()),
+                due = tick.tick() => {
+                    handle.tick(began.elapsed());
+                    let free = free.available_permits();
+                    handle.0.stretch.store(stretch(due.elapsed(), free, max_connections), Ordering::Relaxed);
+                }
                 () = drain.cancelled() => break,
             }
         }
@@ -174,6 +194,11 @@ impl Handle {
     pub fn close(&self) {
         self.0.drain.cancel();
         self.0.close.cancel();
+    }
+
+    /// How many times longer than usual callers should wait until they come again: 1 to 8, by the load.
+    pub fn stretch(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.0.stretch)
     }
 
     /// How many connections there are.
@@ -213,6 +238,23 @@ impl Handle {
     fn end_all(&self, how: End) {
         self.connections().values().for_each(|connection| connection.end(how));
     }
+}
+
+/// How much load there is, as how many times longer callers should wait. Two signs: the loop comes late to what is due,
+/// so that all else waits as long; or few places are left.
+fn stretch(late: Duration, free: usize, places: usize) -> u32 {
+    let by_delay = match late.as_millis() {
+        0..100 => 1,
+        100..250 => 2,
+        250..1000 => 4,
+        _ => 8,
+    };
+    let by_places = match free * 100 / places.max(1) {
+        0..10 => 4,
+        10..25 => 2,
+        _ => 1,
+    };
+    by_delay.max(by_places)
 }
 
 /// An error of accept(2) that concerns one connection, and not this machine's limits.

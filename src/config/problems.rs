@@ -53,6 +53,30 @@ impl Settings {
                 format!("publisher.tokens.{name}.scopes is empty: it could do nothing"),
             );
         }
+        for (name, proxied, trusted) in [
+            ("publisher", publisher.proxy_protocol, &publisher.trusted_proxies),
+            ("device", self.device.proxy_protocol, &self.device.trusted_proxies),
+        ] {
+            wrong(
+                proxied && trusted.is_empty(),
+                format!(
+                    "{name}.proxy_protocol is on and {name}.trusted_proxies is empty: nobody could connect"
+                ),
+            );
+        }
+        if let Some(limit) = &self.device.rate_limit {
+            wrong(
+                !(limit.per_second > 0.0 && limit.burst >= 1.0 && limit.burst.is_finite()),
+                "device.rate_limit: use a per_second above 0 and a burst of at least 1".into(),
+            );
+        }
+        if let Some(secret) = self.device.tls.as_ref().and_then(|tls| tls.ticket_secret.as_ref()) {
+            wrong(
+                !hex::decode(secret.expose_secret()).is_ok_and(|secret| secret.len() >= 32),
+                "device.tls.ticket_secret: use at least 64 hex digits, such as `openssl rand -hex 32` prints"
+                    .into(),
+            );
+        }
         if let Some(url) = &self.device.public_url {
             wrong(!is_http_url(url), format!("device.public_url {url:?}: use http://HOST or https://HOST"));
         }

@@ -15,8 +15,8 @@
 //! replacements = table: recalled version -> offer by hardware, as steps by hardware, of one step each
 //! table    = count (4), { name at, value at } in the order of the names
 //! text     = length (4), bytes
-//! offer    = size (8), microseconds since 1970 (8), sha256, sha1, md5, key, members, version, filename, hardware
-//!            (texts), notes (text)
+//! offer    = size (8), microseconds since 1970 (8), sha256, sha1, md5, and the texts: tag, key, members, version,
+//!            filename, hardware, notes
 //! ```
 //! `packing.rs` writes it. It is also the form on disk (`jobs::keeper`), whose checksum vouches for it.
 //!
@@ -298,35 +298,40 @@ impl<'a> Offer<'a> {
         self.block.bytes(self.at + MD5_AT, MD5)
     }
 
+    /// Changes when [`Self::members`] do: 16 hex digits, the beginning of their SHA-256.
+    pub fn tag(&self) -> &'a str {
+        self.text(0)
+    }
+
     /// Where the image is in the bucket and below a base URL.
     pub fn key(&self) -> &'a str {
-        self.text(0)
+        self.text(1)
     }
 
     /// What an answer says of the offer besides the link: the members of a JSON object, without its braces. (In JSON
     /// because that is what nearly all devices read; other protocols have the fields.)
     pub fn members(&self) -> &'a str {
-        self.text(1)
+        self.text(2)
     }
 
     /// The release's version.
     pub fn version(&self) -> &'a str {
-        self.text(2)
+        self.text(3)
     }
 
     /// The image's file name.
     pub fn filename(&self) -> &'a str {
-        self.text(3)
+        self.text(4)
     }
 
     /// The hardware that the image names, in order; none = all.
     pub fn hardware(&self) -> impl Iterator<Item = &'a str> {
-        self.text(4).split_terminator('\n')
+        self.text(5).split_terminator('\n')
     }
 
     /// The release's notes, empty if it has none.
     pub fn notes(&self) -> &'a str {
-        self.text(5)
+        self.text(6)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every request passes first, on both listeners.
 //!
 //! - Exactly one `Host` (RFC 9112, 3.2): a request without or with two could be read differently by a proxy and by us.
+//!   Only a balancer's question for health may come in HTTP/1.0 without one.
 //! - No `.` or `..` segment in the raw path, also not percent-encoded: nobody here resolves them, somebody else may.
 //! - A panic is a 500, not a dropped connection, and is logged.
 //! - Errors become problem documents.
@@ -9,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -75,7 +76,7 @@ async fn guarded(request: Request, next: Next) -> Response {
 }
 
 fn admissible(request: &Request) -> Result<(), Error> {
-    if host(request.headers()).is_none() {
+    if host(request.headers()).is_none() && !is_old_probe(request) {
         return Err(Error::new(
             Kind::Malformed,
             "host-header",
@@ -90,6 +91,13 @@ fn admissible(request: &Request) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+/// HTTP/1.0 has no `Host`, and load balancers commonly ask for health in it.
+fn is_old_probe(request: &Request) -> bool {
+    request.version() == Version::HTTP_10
+        && !request.headers().contains_key(header::HOST)
+        && matches!(request.uri().path(), "/livez" | "/readyz")
 }
 
 /// The one host that a request names; `None` = none, more than one, or none that could be a host.

@@ -114,7 +114,7 @@ pub async fn run(
                         job = name,
                         code = error.code(),
                         cause = error.cause(),
-                        "reconciler failed; it goes on trying"
+                        "reconciler failed: {error}; it goes on trying"
                     );
                 }
             }

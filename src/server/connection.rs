@@ -2,7 +2,8 @@
 //!
 //! The deadline is a number of seconds on the listener's clock, or none while a request is being answered by the router
 //! (whose handlers have limits of their own). The listener looks at it once a second and wakes the connection to end it.
-//! What moves it: a request that begins to be answered, an answer's end, and every byte that the other side takes.
+//! What moves it: a request that begins to be answered, an answer's end, and every byte that the other side takes. The
+//! first one covers all that comes before a request: the PROXY header and the TLS handshake.
 
 use std::{
     convert::Infallible,
@@ -15,12 +16,13 @@ use std::{
         atomic::{AtomicU8, AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::{
     body::{Body, Bytes},
     extract::ConnectInfo,
-    http::{Request, Response, StatusCode, header},
+    http::{HeaderValue, Request, Response, StatusCode, header},
 };
 use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
@@ -30,14 +32,17 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
-use super::{FIRST_REQUEST_TIMEOUT, IDLE_TIMEOUT, Site};
+use super::{FIRST_REQUEST_TIMEOUT, IDLE_TIMEOUT, Site, proxy_protocol};
 
 /// The largest request header, in bytes.
 const LARGEST_HEADER: usize = 32 * 1024;
 /// The most header fields.
 const MOST_FIELDS: usize = 64;
+/// Always answered, whoever asks how often: a load balancer must not take a node out because it asks.
+const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 /// No deadline: a request is being answered.
 const BUSY: u32 = u32::MAX;
 
@@ -79,7 +84,7 @@ impl Connection {
         self.waker.wake();
     }
 
-    fn expect_within(&self, limit: std::time::Duration) {
+    fn expect_within(&self, limit: Duration) {
         let limit = u32::try_from(limit.as_secs()).unwrap_or(BUSY / 2);
         self.deadline.store(self.clock.load(Ordering::Relaxed).saturating_add(limit), Ordering::Relaxed);
     }
@@ -94,6 +99,43 @@ impl Connection {
 
 /// Serves one connection to its end.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, connection: Arc<Connection>) {
+    let mut conversation = pin!(converse(stream, peer, site, Arc::clone(&connection)));
+    poll_fn(|cx| {
+        connection.waker.register(cx.waker());
+        if connection.end.load(Ordering::Relaxed) == End::Now as u8 {
+            return Poll::Ready(());
+        }
+        conversation.as_mut().poll(cx)
+    })
+    .await;
+}
+
+async fn converse(mut stream: TcpStream, peer: SocketAddr, site: Arc<Site>, connection: Arc<Connection>) {
+    let peer = if site.expects_proxy_header {
+        if !site.clients.trusts(peer.ip()) {
+            tracing::debug!(%peer, "a connection that does not come from a trusted proxy was closed");
+            return;
+        }
+        match proxy_protocol::client(&mut stream).await {
+            Ok(client) => client.unwrap_or(peer),
+            Err(error) => {
+                tracing::debug!(%error, %peer, "a connection without a good PROXY header was closed");
+                return;
+            }
+        }
+    } else {
+        peer
+    };
+    let stream = match &site.tls {
+        None => Stream::Plain(stream),
+        Some(tls) => match tls.acceptor().accept(stream).await {
+            Ok(stream) => Stream::Tls(Box::new(stream)),
+            Err(error) => {
+                tracing::debug!(%error, %peer, "a TLS handshake failed");
+                return;
+            }
+        },
+    };
     let socket = TokioIo::new(Socket { stream, connection: Arc::clone(&connection) });
     let answering = Answering { site, peer, connection: Arc::clone(&connection) };
     let http = http1::Builder::new()
@@ -104,15 +146,9 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, 
     let mut http = pin!(http);
     let mut told = false;
     let served = poll_fn(|cx| {
-        connection.waker.register(cx.waker());
-        match connection.end.load(Ordering::Relaxed) {
-            0 => {}
-            end if end == End::Now as u8 => return Poll::Ready(Ok(())),
-            _ if told => {}
-            _ => {
-                told = true;
-                http.as_mut().graceful_shutdown();
-            }
+        if !told && connection.end.load(Ordering::Relaxed) != 0 {
+            told = true;
+            http.as_mut().graceful_shutdown();
         }
         http.as_mut().poll(cx)
     });
@@ -121,10 +157,32 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, 
     }
 }
 
+/// What the bytes come through.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
 /// A socket that tells of what is taken from it.
 struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     connection: Arc<Connection>,
+}
+
+/// Has either stream do something.
+macro_rules! of_either {
+    ($socket:expr, $stream:ident => $do:expr) => {
+        match &mut $socket.stream {
+            Stream::Plain($stream) => {
+                let $stream = Pin::new($stream);
+                $do
+            }
+            Stream::Tls($stream) => {
+                let $stream = Pin::new($stream.as_mut());
+                $do
+            }
+        }
+    };
 }
 
 impl Socket {
@@ -142,7 +200,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        of_either!(self, stream => stream.poll_read(cx, buffer))
     }
 }
 
@@ -152,16 +210,16 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let written = of_either!(self, stream => stream.poll_write(cx, bytes));
         self.wrote(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        of_either!(self, stream => stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        of_either!(self, stream => stream.poll_shutdown(cx))
     }
 
     fn poll_write_vectored(
@@ -169,12 +227,15 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        let written = of_either!(self, stream => stream.poll_write_vectored(cx, bytes));
         self.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 }
 
@@ -191,6 +252,12 @@ impl Service<Request<Incoming>> for Answering {
     type Future = Pending;
 
     fn call(&self, mut request: Request<Incoming>) -> Pending {
+        if let Some(limit) = &self.site.clients.limit
+            && !HEALTH.contains(&request.uri().path())
+            && let Err(wait) = limit.take(self.site.clients.client(self.peer.ip(), request.headers()))
+        {
+            return Pending::AtOnce(Some(too_many(wait)));
+        }
         if let Some(at_once) = &self.site.at_once {
             // If it panics, so will the router's handler, which makes an answer of it and logs it.
             let asked = AssertUnwindSafe(|| at_once(request.method(), request.uri(), request.headers()));
@@ -211,6 +278,15 @@ impl Service<Request<Incoming>> for Answering {
             response.map(|body| Answer::Routed { body, _busy: busy })
         }))
     }
+}
+
+/// What a client that asks too much is told, at the lowest cost.
+fn too_many(wait: Duration) -> Response<Answer> {
+    let mut response = Response::new(Answer::Whole(None));
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    let seconds = wait.as_secs() + 1;
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
 }
 
 /// While it lives, its connection has no deadline.

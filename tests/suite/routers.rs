@@ -66,9 +66,10 @@ impl House {
             links: Arc::clone(&links),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
-            pace: device::check::Pace::new(
+            pace: device::pace::Pace::new(
                 std::time::Duration::from_secs(300),
                 std::time::Duration::from_secs(60),
+                Arc::default(),
             ),
             reader: Some(Arc::new(bucket.reader())),
             downloads: Arc::new(Semaphore::new(4)),
@@ -146,7 +147,7 @@ async fn a_published_image_is_offered() {
     assert_eq!(response.status(), StatusCode::OK);
     assert!(response.headers().contains_key(header::RETRY_AFTER));
     assert!(!response.headers().contains_key(header::VARY));
-    assert_eq!(response.headers()[header::CACHE_CONTROL], "public, max-age=60");
+    assert_eq!(response.headers()[header::CACHE_CONTROL], "public, max-age=60, stale-if-error=86400");
     let answer: CheckAnswer = json(response).await;
     assert_eq!(answer.url, "https://fw.example.com/thermo-x/1.4.0/app.bin");
     assert_eq!(answer.sha256, image.sha256);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::ProductOffers;
 use crate::domain::{
@@ -204,8 +205,10 @@ impl<'a> Packing<'a> {
         self.bytes.extend_from_slice(&image.digests.sha256);
         self.bytes.extend_from_slice(&image.digests.sha1);
         self.bytes.extend_from_slice(&image.digests.md5);
+        let members = members(release, image);
+        self.text(&hex::encode(&Sha256::digest(&members)[..8]));
         self.text(&key_of(self.product, &release.version, &image.filename));
-        self.text(&members(release, image));
+        self.text(&members);
         self.text(&release.version.to_string());
         self.text(image.filename.as_str());
         let hardware: String = image.hardware.iter().flat_map(|name| [name.as_str(), "\n"]).collect();

@@ -6,11 +6,7 @@
 //! An answer is made of few pieces: what an offer says besides its link was rendered when the snapshot was built, the
 //! headers' values were made at the start, and names are read where they stand in the query.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -18,7 +14,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{SecondsFormat, Utc};
 
 use super::{DeviceState, question::Asked};
 use crate::{
@@ -31,12 +27,12 @@ use crate::{
 
 /// The path of this route.
 pub const PATH: &str = "/v1/check";
+/// What stands before the link in an answer.
+const BEFORE_LINK: &str = "{\"url\":\"";
 /// Room for what stands around link and offer in an answer, in bytes, so that its buffer need not grow.
 const ROOM_AROUND: usize = 96;
 /// Room for a link, in bytes.
 const ROOM_FOR_LINK: usize = 256;
-/// How many different values `Retry-After` has, at most.
-const RHYTHMS: u64 = 256;
 
 /// Is there newer firmware for this device?
 ///
@@ -52,9 +48,11 @@ const RHYTHMS: u64 = 256;
     ),
     responses(
         (status = 200, description = "Newer firmware", body = CheckAnswer, headers(
-            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+            ("Retry-After" = u64, description = "When to ask again, in seconds"),
+            ("ETag" = String, description = "Of answers that are the same for all devices"))),
         (status = 204, description = "Nothing newer", headers(
             ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 304, description = "What `If-None-Match` names is still the answer"),
         (status = 400, description = "A parameter is missing or malformed", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Unknown product or channel", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too busy, or no snapshot yet", body = Problem, content_type = "application/problem+json"),
@@ -66,7 +64,7 @@ pub async fn check(
     headers: HeaderMap,
 ) -> Response {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let (answer, response) = match answer(&state, query.as_deref(), host) {
+    let (answer, response) = match answer(&state, query.as_deref(), host, &headers) {
         Ok((answer, response)) => (answer, response.map(Body::from)),
         Err(error) => {
             let answer = match error.kind() {
@@ -91,12 +89,17 @@ pub fn at_once(
     if uri.path() != PATH || !(method == Method::GET || method == Method::HEAD) {
         return None;
     }
-    let (answer, response) = answer(state, uri.query(), front::host(headers)?).ok()?;
+    let (answer, response) = answer(state, uri.query(), front::host(headers)?, headers).ok()?;
     state.metrics.check(answer);
     Some(response)
 }
 
-fn answer(state: &DeviceState, query: Option<&str>, host: &str) -> Result<(Answer, Response<Bytes>)> {
+fn answer(
+    state: &DeviceState,
+    query: Option<&str>,
+    host: &str,
+    headers: &HeaderMap,
+) -> Result<(Answer, Response<Bytes>)> {
     let asked = Asked::parse(query.unwrap_or_default())?;
     let snapshot = state.current.load();
     let Some(snapshot) = snapshot.as_ref() else {
@@ -109,7 +112,7 @@ fn answer(state: &DeviceState, query: Option<&str>, host: &str) -> Result<(Answe
     };
     let device = asked.device();
     match decide(snapshot, &asked.question()) {
-        Decision::Update(offer) => Ok((Answer::Update, update(state, offer, device, host)?)),
+        Decision::Update(offer) => Ok((Answer::Update, update(state, offer, device, host, headers)?)),
         Decision::UpToDate => Ok((Answer::UpToDate, nothing(state, device))),
         Decision::NothingForHardware => Ok((Answer::NothingForHardware, nothing(state, device))),
         Decision::UnknownProduct => Err(unknown(format!(
@@ -129,13 +132,28 @@ fn update(
     offer: Offer<'_>,
     device: Option<&str>,
     host: &str,
+    request: &HeaderMap,
 ) -> Result<Response<Bytes>> {
     let now = Utc::now();
     let members = offer.members();
     // The form of api::CheckAnswer; all but the link was rendered when the snapshot was built.
     let mut body = String::with_capacity(members.len() + ROOM_FOR_LINK + ROOM_AROUND);
-    body.push_str("{\"url\":\"");
+    body.push_str(BEFORE_LINK);
     let expires_at = state.links.write(&mut body, offer.key(), now, host)?;
+    let left = expires_at.map(|at| (at - now).to_std().unwrap_or_default());
+    let mut response = Response::new(Bytes::new());
+    *response.headers_mut() = HeaderMap::with_capacity(4);
+    state.pace.say_when(response.headers_mut(), device, left);
+    // An answer to one device is kept by nobody who could ask whether it is still true.
+    if device.is_none() {
+        let tag = entity_tag(offer.tag(), &body[BEFORE_LINK.len()..]);
+        let known = request.get_all(header::IF_NONE_MATCH).iter().any(|known| matches(known, &tag));
+        response.headers_mut().insert(header::ETAG, tag);
+        if known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(response);
+        }
+    }
     body.push_str("\",");
     if let Some(at) = expires_at {
         let at = at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
@@ -143,11 +161,25 @@ fn update(
     }
     body.push_str(members);
     body.push('}');
-    let mut response = Response::new(Bytes::from(body));
-    *response.headers_mut() = HeaderMap::with_capacity(4);
+    *response.body_mut() = Bytes::from(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    state.pace.say_when(response.headers_mut(), device, expires_at.map(|at| (at, now)));
     Ok(response)
+}
+
+/// Strong, and the same on every replica: of what the offer says, and of the link.
+fn entity_tag(offer: &str, link: &str) -> HeaderValue {
+    let link = crc32fast::hash(link.as_bytes());
+    HeaderValue::try_from(format!("\"{offer}{link:08x}\"")).expect("hex digits and quotes")
+}
+
+/// Whether a value of `If-None-Match` names the tag (RFC 9110, 13.1.2; a weak form of it means the same here).
+fn matches(known: &HeaderValue, tag: &HeaderValue) -> bool {
+    known.to_str().is_ok_and(|known| {
+        known
+            .split(',')
+            .map(|each| each.trim().trim_start_matches("W/"))
+            .any(|each| each == "*" || each == tag)
+    })
 }
 
 fn nothing(state: &DeviceState, device: Option<&str>) -> Response<Bytes> {
@@ -156,66 +188,6 @@ fn nothing(state: &DeviceState, device: Option<&str>) -> Response<Bytes> {
     *response.headers_mut() = HeaderMap::with_capacity(4);
     state.pace.say_when(response.headers_mut(), device, None);
     response
-}
-
-/// When devices ask again and caches do, as the values of headers, made once.
-pub struct Pace {
-    /// Of `Retry-After`: from a tenth less than the interval to a tenth more.
-    retry_after: Box<[HeaderValue]>,
-    cache_lifetime: Duration,
-    cache_control: HeaderValue,
-}
-
-impl Pace {
-    /// Devices ask every `interval`, more or less; shared caches keep an answer for `cache_lifetime`.
-    pub fn new(interval: Duration, cache_lifetime: Duration) -> Self {
-        let seconds = interval.as_secs();
-        let spread = seconds / 5;
-        let values = (spread + 1).min(RHYTHMS);
-        let value = |index: u64| {
-            let offset = if values > 1 { index * spread / (values - 1) } else { 0 };
-            HeaderValue::from((seconds - spread / 2 + offset).max(1))
-        };
-        Self {
-            retry_after: (0..values).map(value).collect(),
-            cache_lifetime,
-            cache_control: cache_control(cache_lifetime),
-        }
-    }
-
-    /// `Retry-After`, spread by the device's id, so that each keeps its own rhythm, or else at random.
-    /// `Cache-Control`: an answer that names no device is the same for all, as long as its link lives.
-    fn say_when(
-        &self,
-        headers: &mut HeaderMap,
-        device: Option<&str>,
-        link: Option<(DateTime<Utc>, DateTime<Utc>)>,
-    ) {
-        let values = self.retry_after.len();
-        let index = match device {
-            Some(device) => {
-                let mut hasher = DefaultHasher::new();
-                device.hash(&mut hasher);
-                // Which of the values, not how many.
-                usize::try_from(hasher.finish() % values as u64).unwrap_or_default()
-            }
-            None => fastrand::usize(..values),
-        };
-        headers.insert(header::RETRY_AFTER, self.retry_after[index].clone());
-        let cache = match (device, link) {
-            (Some(_), _) => HeaderValue::from_static("private, no-store"),
-            (None, Some((expires_at, now))) => {
-                let left = (expires_at - now).to_std().unwrap_or_default();
-                cache_control(self.cache_lifetime.min(left))
-            }
-            (None, None) => self.cache_control.clone(),
-        };
-        headers.insert(header::CACHE_CONTROL, cache);
-    }
-}
-
-fn cache_control(lifetime: Duration) -> HeaderValue {
-    HeaderValue::try_from(format!("public, max-age={}", lifetime.as_secs())).expect("digits and letters")
 }
 
 fn unknown(message: String) -> Error {

@@ -21,6 +21,7 @@ use crate::{bucket::ObjectReader, cdn::Links, jobs::snapshot::Current, telemetry
 
 pub mod check;
 mod download;
+pub mod pace;
 mod question;
 
 /// All that device code can reach. Shared whole: a request then counts one reference, not one per part, on a cache line
@@ -35,7 +36,7 @@ pub struct DeviceState {
     /// For `/readyz`.
     pub readiness: Readiness,
     /// When devices and caches should ask again.
-    pub pace: check::Pace,
+    pub pace: pace::Pace,
     /// Reads images of a directory bucket; `None` = they are served elsewhere.
     pub reader: Option<Arc<ObjectReader>>,
     /// Bounds downloads.

@@ -119,3 +119,61 @@ async fn answers_say_when_to_ask_again_and_who_may_keep_them() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_for_all_has_a_tag_and_one_that_is_known_is_not_sent_again() {
+    let server = Server::start(&Backend::Embedded).await;
+    let (publisher, device) = (server.publisher(), server.device());
+    publisher.create("p").await;
+    publisher.upload("p", "1.0.0").channel("stable").send(content(1000, 46)).await.expect(201);
+    eventually("the offer", async || device.offer("p", "0.9.0").await).await;
+    let ask = async |query: &str, tag: Option<&str>| {
+        let headers: Vec<_> = tag.into_iter().map(|tag| ("if-none-match", tag)).collect();
+        device.request(Method::GET, &format!("/v1/check?product=p&{query}"), &headers).await
+    };
+    let first = ask("version=0.9.0", None).await.expect(200);
+    let tag = first.header("etag").to_owned();
+    assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 10, "{tag}");
+    assert!(first.header("cache-control").contains("stale-if-error="));
+    assert_eq!(ask("version=0.8.0", None).await.header("etag"), tag, "the same answer");
+    for known in [tag.clone(), format!("\"other\", {tag}"), format!("W/{tag}"), "*".to_owned()] {
+        let again = ask("version=0.9.0", Some(&known)).await.expect(304);
+        assert!(again.body.is_empty() && again.header("etag") == tag, "{:?}", again.headers);
+        assert!(again.headers.contains_key("retry-after") && again.headers.contains_key("cache-control"));
+    }
+    ask("version=0.9.0", Some("\"other\"")).await.expect(200);
+    let own = ask("version=0.9.0&device=serial-1", Some(&tag)).await.expect(200);
+    assert!(!own.headers.contains_key("etag"));
+    publisher.upload("p", "1.1.0").channel("stable").send(content(1000, 47)).await.expect(201);
+    eventually("another tag", async || {
+        let answer = ask("version=0.9.0", Some(&tag)).await;
+        (answer.status == 200 && answer.header("etag") != tag).then_some(())
+    })
+    .await;
+}
+
+/// What the README says of the smallest check: all bytes of HTTP, both ways.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_is_small_on_the_wire() {
+    let settings = [("CDN__BASE_URL", "https://fw.example.com")];
+    let builder = Server::builder(&Backend::Embedded).set(settings[0].0, settings[0].1);
+    let server = builder.start().await;
+    server.publisher().create("thermo-x").await;
+    let upload = server.publisher().upload("thermo-x", "1.4.0").channel("stable");
+    upload.send(content(1000, 48)).await.expect(201);
+    eventually("the offer", async || server.device().offer("thermo-x", "1.3.0").await).await;
+    let bytes = async |version: &str| {
+        let request = format!(
+            "GET /v1/check?product=thermo-x&version={version} HTTP/1.1\r\nHost: fw.example.com\r\n\r\n"
+        );
+        let mut raw = crate::harness::Raw::connect(&server.device().base).await;
+        raw.say(&request).await;
+        let head = raw.head().await;
+        let body = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let body: usize = body.map_or(0, |length| length.trim().parse().expect("a number"));
+        println!("{version}: {} + {} + {body}\n{head}", request.len(), head.len());
+        request.len() + head.len() + body
+    };
+    let (nothing, offer) = (bytes("1.4.0").await, bytes("1.3.0").await);
+    assert!(nothing <= 300 && offer <= 700, "{nothing} and {offer} bytes");
+}

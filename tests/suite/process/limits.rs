@@ -104,6 +104,9 @@ async fn requests_that_could_be_read_in_two_ways_are_refused() {
             assert!(statuses.contains(&status), "{request:?}: {answer}");
             assert!(answer.contains("application/problem+json"), "{request:?}: {answer}");
         }
+        let mut raw = Raw::connect(&base).await;
+        raw.say("GET /readyz HTTP/1.0\r\n\r\n").await;
+        assert!(raw.rest().await.contains(" 200 OK"), "a load balancer's probe");
         // hyper answers these itself, before any of our code, or closes.
         for request in [
             format!("GET /livez HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"),

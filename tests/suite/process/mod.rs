@@ -4,6 +4,7 @@ mod check;
 mod commands;
 mod crash;
 mod drain;
+mod edge;
 mod errors;
 mod first_run;
 mod limits;

@@ -1,0 +1,131 @@
+//! When devices ask again and caches do, as the values of headers, made once.
+//!
+//! `Retry-After` is the interval, spread by a tenth either way, so that a fleet that was switched on together drifts apart:
+//! by the device's id if it says one, so that each keeps a rhythm of its own, or else at random. Under load the
+//! interval is stretched, up to [`MOST_STRETCH`] times: a server that is asked too much asks to be asked less.
+//!
+//! `Cache-Control`: an answer that names no device is the same for all, as long as its link lives, and may be given
+//! out while this server cannot be reached. One that names a device is kept by nobody.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::http::{HeaderMap, HeaderValue, header};
+
+/// How many different values `Retry-After` has, at most.
+const RHYTHMS: u64 = 256;
+/// How many times the interval is stretched at most.
+pub const MOST_STRETCH: u32 = 8;
+/// How long caches may give out an answer while this server cannot be reached.
+const STALE_IF_ERROR: Duration = Duration::from_secs(86_400);
+
+/// How often to ask.
+pub struct Pace {
+    /// Of `Retry-After`, for each stretch from 1 to [`MOST_STRETCH`].
+    retry_after: Box<[Box<[HeaderValue]>]>,
+    stretch: Arc<AtomicU32>,
+    cache_lifetime: Duration,
+    cache_control: HeaderValue,
+}
+
+impl Pace {
+    /// Devices ask every `interval`, more or less, times what `stretch` says at the moment (1 = as it is); shared caches
+    /// keep an answer for `cache_lifetime`.
+    pub fn new(interval: Duration, cache_lifetime: Duration, stretch: Arc<AtomicU32>) -> Self {
+        let retry_after =
+            (1..=MOST_STRETCH).map(|stretch| rhythms(interval.saturating_mul(stretch))).collect();
+        let cache_control = cache_control(cache_lifetime, STALE_IF_ERROR);
+        Self { retry_after, stretch, cache_lifetime, cache_control }
+    }
+
+    /// Adds `Retry-After` and `Cache-Control` to an answer. `left` is how long its link lives.
+    pub(super) fn say_when(&self, headers: &mut HeaderMap, device: Option<&str>, left: Option<Duration>) {
+        let stretch = self.stretch.load(Ordering::Relaxed).clamp(1, MOST_STRETCH);
+        let values = &self.retry_after[stretch as usize - 1];
+        let index = match device {
+            Some(device) => {
+                let mut hasher = DefaultHasher::new();
+                device.hash(&mut hasher);
+                usize::try_from(hasher.finish() % values.len() as u64).unwrap_or_default()
+            }
+            None => fastrand::usize(..values.len()),
+        };
+        headers.insert(header::RETRY_AFTER, values[index].clone());
+        let cache = match (device, left) {
+            (Some(_), _) => HeaderValue::from_static("private, no-store"),
+            (None, None) => self.cache_control.clone(),
+            (None, Some(left)) => {
+                let lifetime = self.cache_lifetime.min(left);
+                cache_control(lifetime, STALE_IF_ERROR.min(left - lifetime))
+            }
+        };
+        headers.insert(header::CACHE_CONTROL, cache);
+    }
+}
+
+/// The interval from a tenth less to a tenth more.
+fn rhythms(interval: Duration) -> Box<[HeaderValue]> {
+    let seconds = interval.as_secs();
+    let spread = seconds / 5;
+    let count = (spread + 1).min(RHYTHMS);
+    let value = |index: u64| {
+        let offset = if count > 1 { index * spread / (count - 1) } else { 0 };
+        HeaderValue::from((seconds - spread / 2 + offset).max(1))
+    };
+    (0..count).map(value).collect()
+}
+
+fn cache_control(lifetime: Duration, stale_if_error: Duration) -> HeaderValue {
+    let (lifetime, stale) = (lifetime.as_secs(), stale_if_error.as_secs());
+    HeaderValue::try_from(format!("public, max-age={lifetime}, stale-if-error={stale}"))
+        .expect("letters, digits and punctuation")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(pace: &Pace, device: Option<&str>, left: Option<u64>) -> (u64, String) {
+        let mut headers = HeaderMap::new();
+        pace.say_when(&mut headers, device, left.map(Duration::from_secs));
+        let text = |name| headers[name].to_str().expect("ASCII").to_owned();
+        (text(header::RETRY_AFTER).parse().expect("seconds"), text(header::CACHE_CONTROL))
+    }
+
+    #[test]
+    fn a_fleet_is_spread_and_a_device_keeps_its_rhythm() {
+        let pace = Pace::new(Duration::from_secs(300), Duration::from_secs(60), Arc::default());
+        let all: Vec<u64> = (0..2000).map(|n| said(&pace, Some(&format!("d{n}")), None).0).collect();
+        assert_eq!((all.iter().min(), all.iter().max()), (Some(&270), Some(&330)));
+        assert_eq!(said(&pace, Some("a"), None), said(&pace, Some("a"), None));
+        assert!((270..=330).contains(&said(&pace, None, None).0));
+        let quick = Pace::new(Duration::from_secs(1), Duration::from_secs(60), Arc::default());
+        assert_eq!(said(&quick, None, None).0, 1);
+    }
+
+    #[test]
+    fn load_stretches_the_interval() {
+        let stretch = Arc::new(AtomicU32::new(1));
+        let pace = Pace::new(Duration::from_secs(300), Duration::from_secs(60), Arc::clone(&stretch));
+        stretch.store(4, Ordering::Relaxed);
+        assert!((1080..=1320).contains(&said(&pace, Some("a"), None).0));
+        stretch.store(1000, Ordering::Relaxed);
+        assert!((2160..=2640).contains(&said(&pace, Some("a"), None).0));
+    }
+
+    #[test]
+    fn caches_keep_no_answer_longer_than_its_link_lives() {
+        let pace = Pace::new(Duration::from_secs(300), Duration::from_secs(60), Arc::default());
+        assert_eq!(said(&pace, Some("a"), None).1, "private, no-store");
+        assert_eq!(said(&pace, None, None).1, "public, max-age=60, stale-if-error=86400");
+        assert_eq!(said(&pace, None, Some(90_000)).1, "public, max-age=60, stale-if-error=86400");
+        assert_eq!(said(&pace, None, Some(100)).1, "public, max-age=60, stale-if-error=40");
+        assert_eq!(said(&pace, None, Some(30)).1, "public, max-age=30, stale-if-error=0");
+    }
+}

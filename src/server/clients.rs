@@ -1,0 +1,183 @@
+//! Who a client is, and how much it may ask.
+//!
+//! The client is whom the connection comes from (or whom the PROXY protocol names). Only if that is a trusted proxy,
+//! `X-Forwarded-For` is believed, from its right end as far as the proxies that it names are trusted too: everything
+//! further left was written by somebody unknown.
+//!
+//! The rate limit is a token bucket per client: an IPv4 address, or the /64 network of an IPv6 one, since a household or
+//! a modem has all of it. Memory is bounded: a table that is full forgets the clients that have their whole burst again,
+//! and if there are none, everybody. An attacker with that many addresses is not stopped by a limit per client.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// How many parts the table has, each with a lock of its own.
+const SHARDS: usize = 64;
+/// How many clients a part knows at most.
+const LARGEST_SHARD: usize = 4096;
+
+/// What tells and bounds the clients of a listener.
+#[derive(Default)]
+pub struct Clients {
+    /// Proxies whose word counts.
+    pub trusted: Vec<IpNet>,
+    /// How much each may ask; `None` = not limited.
+    pub limit: Option<RateLimit>,
+}
+
+/// A token bucket per client.
+pub struct RateLimit {
+    per_second: f64,
+    burst: f64,
+    began: Instant,
+    shards: Box<[Mutex<HashMap<IpAddr, Bucket>>]>,
+}
+
+struct Bucket {
+    tokens: f64,
+    at: Duration,
+}
+
+impl Clients {
+    /// Whether this address is a proxy that is trusted.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whose request it is.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer;
+        let values = headers.get_all(FORWARDED_FOR).iter().rev();
+        let mut named = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.rsplit(','));
+        while self.trusts(client) {
+            match named.next().and_then(|named| named.trim().parse().ok()) {
+                Some(further) => client = further,
+                None => break,
+            }
+        }
+        client.to_canonical()
+    }
+}
+
+impl RateLimit {
+    /// `per_second` requests for long, `burst` at once; both above 0.
+    pub fn new(per_second: f64, burst: f64) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { per_second, burst: burst.max(1.0), began: Instant::now(), shards }
+    }
+
+    /// Takes one token of the client's; `Err` = there is none, with when there will be.
+    pub fn take(&self, client: IpAddr) -> Result<(), Duration> {
+        self.take_at(client, self.began.elapsed())
+    }
+
+    fn take_at(&self, client: IpAddr, now: Duration) -> Result<(), Duration> {
+        let client = network_of(client);
+        let mut shard = self.shards[shard_of(client)].lock().unwrap_or_else(PoisonError::into_inner);
+        if shard.len() >= LARGEST_SHARD && !shard.contains_key(&client) {
+            shard.retain(|_, bucket| self.filled(bucket, now) < self.burst);
+            if shard.len() >= LARGEST_SHARD {
+                shard.clear();
+            }
+        }
+        let bucket = shard.entry(client).or_insert(Bucket { tokens: self.burst, at: now });
+        let tokens = self.filled(bucket, now);
+        bucket.at = now;
+        if tokens < 1.0 {
+            bucket.tokens = tokens;
+            return Err(Duration::from_secs_f64((1.0 - tokens) / self.per_second));
+        }
+        bucket.tokens = tokens - 1.0;
+        Ok(())
+    }
+
+    fn filled(&self, bucket: &Bucket, now: Duration) -> f64 {
+        let since = now.saturating_sub(bucket.at).as_secs_f64();
+        (bucket.tokens + since * self.per_second).min(self.burst)
+    }
+}
+
+fn network_of(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
+        IpAddr::V6(six) => {
+            let [a, b, c, d, ..] = six.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+fn shard_of(client: IpAddr) -> usize {
+    let sum = |bytes: &[u8]| {
+        bytes.iter().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()))
+    };
+    let sum = match client {
+        IpAddr::V4(four) => sum(&four.octets()),
+        IpAddr::V6(six) => sum(&six.octets()),
+    };
+    sum % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().expect("a network"));
+        let clients = Clients { trusted: networks.into(), limit: None };
+        let client = |peer: &str, values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(FORWARDED_FOR, HeaderValue::try_from(*value).expect("a value"));
+            }
+            clients.client(ip(peer), &headers).to_string()
+        };
+        assert_eq!(client("192.0.2.1", &["198.51.100.1"]), "192.0.2.1", "nobody's word");
+        assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["1.1.1.1, 198.51.100.1, 10.0.0.9"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["1.1.1.1", "198.51.100.1 , fd00::7"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", &["unknown"]), "10.0.0.1");
+        assert_eq!(client("::ffff:10.0.0.1", &["::ffff:198.51.100.1"]), "198.51.100.1");
+    }
+
+    #[test]
+    fn a_burst_then_a_rate_for_each_client() {
+        let limit = RateLimit::new(2.0, 3.0);
+        let at = |client: &str, seconds: f64| limit.take_at(ip(client), Duration::from_secs_f64(seconds));
+        assert!((0..3).all(|_| at("192.0.2.1", 0.0).is_ok()));
+        assert_eq!(at("192.0.2.1", 0.0), Err(Duration::from_millis(500)));
+        assert!(at("192.0.2.2", 0.0).is_ok(), "another one has its own");
+        assert!(at("192.0.2.1", 0.5).is_ok() && at("192.0.2.1", 0.5).is_err());
+        assert!((0..3).all(|_| at("192.0.2.1", 100.0).is_ok()) && at("192.0.2.1", 100.0).is_err());
+        assert!((0..3).all(|low| at(&format!("2001:db8::{low}"), 0.0).is_ok()));
+        assert!(at("2001:db8::ffff", 0.0).is_err(), "one network");
+        assert!(at("2001:db8:0:1::1", 0.0).is_ok());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let limit = RateLimit::new(1.0, 1.0);
+        for number in 0..1_000_000u32 {
+            let _ = limit.take_at(IpAddr::from(number.to_be_bytes()), Duration::ZERO);
+        }
+        let known: usize = limit.shards.iter().map(|shard| shard.lock().expect("no panic").len()).sum();
+        assert!(known <= SHARDS * LARGEST_SHARD, "{known}");
+    }
+}
