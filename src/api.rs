@@ -9,6 +9,10 @@ use utoipa::ToSchema;
 
 use crate::version_check::Reason;
 
+mod audit;
+
+pub use audit::{AuditList, AuditPage, AuditView};
+
 /// A problem document (RFC 9457), the body of every error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -195,35 +199,6 @@ pub struct PromoteBody {
 pub struct RecallBody {
     /// Why; kept in the audit log.
     pub reason: String,
-}
-
-/// One entry of the audit log.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct AuditView {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// The revision that the change made.
-    pub revision: u64,
-    /// The name of the token that was used.
-    pub actor: String,
-    /// The verb, such as `image.publish`.
-    pub action: String,
-    /// The version concerned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// The channel concerned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub channel: Option<String>,
-    /// More, such as the reason for a downgrade.
-    #[schema(value_type = Object)]
-    pub details: serde_json::Value,
-}
-
-/// The newest audit entries of a product.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct AuditList {
-    /// Newest first.
-    pub entries: Vec<AuditView>,
 }
 
 /// The answer to a check: newer firmware for this device.

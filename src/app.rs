@@ -192,10 +192,10 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let max_connections = settings.publisher.max_connections;
     tasks.spawn(
         "publisher listener",
-        publisher_socket.serve(publisher_routes, max_connections, publisher_handle),
+        publisher_socket.serve(publisher_routes, max_connections, publisher_handle, true),
     );
     let max_connections = settings.device.max_connections;
-    tasks.spawn("device listener", device_socket.serve(device_routes, max_connections, device_handle));
+    tasks.spawn("device listener", device_socket.serve(device_routes, max_connections, device_handle, false));
     if let Err(error) = data_dir.announce(&urls) {
         tracing::warn!("{error}; client commands need --server and --device-server");
     }

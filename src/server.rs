@@ -77,7 +77,7 @@ impl Listener {
         Ok(Self { socket, address })
     }
 
-    /// Serves until the handle says to stop.
+    /// Serves until the handle says to stop. With `peers`, every request carries the address of its peer.
     ///
     /// # Errors
     /// When the socket cannot be handed to the runtime.
@@ -86,6 +86,7 @@ impl Listener {
         router: Router,
         max_connections: usize,
         handle: Handle<SocketAddr>,
+        peers: bool,
     ) -> Result<()> {
         let bounded = Bounded { free: Arc::new(Semaphore::new(max_connections)) };
         let mut server = axum_server::from_tcp(self.socket)
@@ -105,7 +106,13 @@ impl Listener {
             .max_buf_size(LARGEST_HEADER)
             .max_headers(MOST_FIELDS);
         let service = MapResponse::new(router, without_length_of_nothing as fn(Response) -> Response);
-        server.serve(ServiceExt::<Request>::into_make_service(service)).await.map_err(Error::internal)
+        let served = if peers {
+            let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
+            server.serve(service).await
+        } else {
+            server.serve(ServiceExt::<Request>::into_make_service(service)).await
+        };
+        served.map_err(Error::internal)
     }
 }
 

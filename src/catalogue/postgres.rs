@@ -2,6 +2,7 @@
 //!
 //! - `read`: what has been published
 //! - `write`: the changes; each is one transaction that first takes the next revision
+//! - `audit`: the log of the changes, and its chain
 //! - `reservation`: who may write a key
 //! - `listener`: wake-ups by `LISTEN`
 //! - `schema`: migrations
@@ -28,14 +29,15 @@ use tokio::time::{error::Elapsed, timeout};
 use uuid::Uuid;
 
 use super::{
-    Audit, AuditEntry, Catalogue, Changes, Listener, NewImage, Promote, Reservation, Reserved, Written,
-    failure,
+    Audit, AuditEntry, AuditPage, Catalogue, Changes, Listener, NewImage, Promote, Reservation, Reserved,
+    Written, failure,
 };
 use crate::{
     domain::{Product, ProductName, ProductSettings, ProductState, Revision, Version},
     error::{Error, Kind, Result},
 };
 
+mod audit;
 mod listener;
 mod read;
 mod reservation;
@@ -251,7 +253,11 @@ impl Catalogue for PostgresCatalogue {
     }
 
     async fn audit(&self, product: &ProductName, limit: u32) -> Result<Vec<AuditEntry>> {
-        call!(self, read::audit, product, limit)
+        call!(self, audit::of_product, product, limit)
+    }
+
+    async fn audit_after(&self, after: Revision, limit: u32) -> Result<AuditPage> {
+        call!(self, audit::after, after, limit)
     }
 
     async fn listen(&self) -> Result<Box<dyn Listener>> {

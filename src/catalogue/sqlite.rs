@@ -2,6 +2,7 @@
 //!
 //! - `read`: what has been published
 //! - `write`: the changes
+//! - `audit`: the log of the changes, and its chain
 //! - `reservation`: who may write a key
 //! - `rows`: how values are stored
 //!
@@ -30,14 +31,15 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Audit, AuditEntry, Catalogue, Changes, Heard, Listener, NewImage, Promote, Reservation, Reserved,
-    Written, failure, stored,
+    Audit, AuditEntry, AuditPage, Catalogue, Changes, Heard, Listener, NewImage, Promote, Reservation,
+    Reserved, Written, failure, stored,
 };
 use crate::{
     domain::{Product, ProductName, ProductSettings, ProductState, Revision, Version},
     error::{Error, Kind, Result},
 };
 
+mod audit;
 mod read;
 mod reservation;
 mod rows;
@@ -276,7 +278,11 @@ impl Catalogue for SqliteCatalogue {
     }
 
     async fn audit(&self, product: &ProductName, limit: u32) -> Result<Vec<AuditEntry>> {
-        read::audit(&mut *self.snapshot().await?, product, limit).await
+        audit::of_product(&mut *self.snapshot().await?, product, limit).await
+    }
+
+    async fn audit_after(&self, after: Revision, limit: u32) -> Result<AuditPage> {
+        audit::after(&mut *self.snapshot().await?, after, limit).await
     }
 
     async fn listen(&self) -> Result<Box<dyn Listener>> {

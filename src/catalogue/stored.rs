@@ -13,11 +13,11 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Audit, AuditEntry, Reservation};
+use super::{Audit, AuditEntry, AuditPage, Reservation};
 use crate::{
     domain::{
-        ChannelName, Digests, FileName, Hardware, Image, Product, ProductName, ProductSettings, ProductState,
-        Promotion, Recall, Release, Revision, Version,
+        AuditHash, ChannelName, Digests, FileName, Hardware, Image, Product, ProductName, ProductSettings,
+        ProductState, Promotion, Recall, Release, Revision, Version, audit::Link,
     },
     error::{Error, Kind, Result},
 };
@@ -79,6 +79,12 @@ pub(super) struct AuditRow {
     pub version: Option<String>,
     pub channel: Option<String>,
     pub details: serde_json::Value,
+    pub remote: Option<String>,
+    pub before: serde_json::Value,
+    pub after: serde_json::Value,
+    pub verdict: serde_json::Value,
+    pub previous: Option<Vec<u8>>,
+    pub hash: Option<Vec<u8>>,
 }
 
 /// [`ProductSettings`] as stored. Unlike those, it ignores what it does not know: while replicas are upgraded one by
@@ -166,8 +172,10 @@ pub(super) fn check_texts<'a>(audit: &Audit, more: impl IntoIterator<Item = &'a 
             _ => false,
         }
     }
-    let nul = audit.actor.contains('\0')
+    let nul = audit.actor.name.contains('\0')
         || has_nul(&audit.details)
+        || has_nul(&audit.before)
+        || audit.verdict.iter().any(|code| code.contains('\0'))
         || more.into_iter().any(|text| text.contains('\0'));
     if !nul {
         return Ok(());
@@ -214,7 +222,63 @@ impl AuditRow {
             version: self.version,
             channel: self.channel,
             details: self.details,
+            remote: self.remote,
+            before: self.before,
+            after: self.after,
+            verdict: parsed(serde_json::from_value(self.verdict))?,
+            link: match self.previous.zip(self.hash) {
+                None => None,
+                Some((previous, hash)) => {
+                    Some(Link { previous: audit_hash(previous)?, hash: audit_hash(hash)? })
+                }
+            },
         })
+    }
+}
+
+/// A hash of the audit log as it was stored.
+pub(super) fn audit_hash(bytes: Vec<u8>) -> Result<AuditHash> {
+    Ok(AuditHash(digest(bytes)?))
+}
+
+/// A page of the audit log, of one row more than the page may have.
+pub(super) fn audit_page(rows: Vec<AuditRow>, revision: Revision, limit: u32) -> Result<AuditPage> {
+    let more = rows.len() as u64 > u64::from(limit);
+    let page = rows.into_iter().take(limit as usize);
+    Ok(AuditPage { entries: page.map(AuditRow::into_entry).collect::<Result<_>>()?, revision, more })
+}
+
+/// What a change adds to the audit log, not yet linked.
+pub(super) fn new_entry(
+    audit: &Audit,
+    product: &ProductName,
+    revision: i64,
+    at: DateTime<Utc>,
+    after: serde_json::Value,
+) -> Result<AuditEntry> {
+    Ok(AuditEntry {
+        at: stored_time(at),
+        product: product.clone(),
+        revision: Revision(count(revision)?),
+        actor: audit.actor.name.clone(),
+        remote: audit.actor.remote.map(|peer| peer.to_string()),
+        action: audit.action.to_owned(),
+        version: audit.version.as_ref().map(ToString::to_string),
+        channel: audit.channel.as_ref().map(ToString::to_string),
+        details: audit.details.clone(),
+        before: audit.before.clone(),
+        after,
+        verdict: audit.verdict.clone(),
+        link: None,
+    })
+}
+
+/// The audit entry of [`super::Catalogue::put_product`]: the settings are what it shows.
+pub(super) fn settings_audit(audit: &Audit, before: Option<&ProductSettings>) -> Audit {
+    Audit {
+        action: if before.is_none() { "product.create" } else { "product.update" },
+        before: before.map_or(serde_json::Value::Null, settings),
+        ..audit.clone()
     }
 }
 
@@ -254,7 +318,11 @@ pub(super) fn assemble(
             version: parsed(Version::parse(&row.version))?,
             notes: row.notes,
             created_at: row.created_at,
-            recall: row.recalled_at.zip(row.recall_reason).map(|(at, reason)| Recall { at, reason, replacement: None }),
+            recall: row.recalled_at.zip(row.recall_reason).map(|(at, reason)| Recall {
+                at,
+                reason,
+                replacement: None,
+            }),
             floor: false,
             upgrade_from: None,
             images: images_of.remove(&row.id).unwrap_or_default(),

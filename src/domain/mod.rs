@@ -9,7 +9,9 @@
 //! - [`ladder`]: which releases of a channel a device goes through
 //! - [`snapshot`]: the immutable index that answers checks
 //! - [`decision`]: what a device is told, and why
+//! - [`audit`]: the entries of the audit log, and the chain that holds them together
 
+pub mod audit;
 pub mod decision;
 pub mod ladder;
 pub mod name;
@@ -17,6 +19,7 @@ pub mod product;
 pub mod snapshot;
 pub mod version;
 
+pub use audit::{AuditEntry, AuditHash, Shown};
 pub use decision::{Decision, Question, decide};
 pub use name::{ChannelName, FileName, Hardware, NameError, ProductName};
 pub use product::{Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release};

@@ -7,13 +7,16 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    ATTEMPTS, Publication, Published, Publishing, change::consent_details, crash, digest::arrived, failure,
-    too_contended,
+    ATTEMPTS, Publication, Published, Publishing,
+    change::{consent_details, offers_of, overridden},
+    crash,
+    digest::arrived,
+    failure, too_contended,
 };
 use crate::{
     bucket::StoredObject,
     catalogue::{Audit, NewImage, Promote, Reservation, Written},
-    domain::{Digests, Image, ProductState},
+    domain::{Digests, Image, ProductState, Shown},
     error::{Error, Kind, Result},
     version_check::{self, Promotable},
 };
@@ -78,7 +81,15 @@ impl Publishing {
                     version: Some(candidate.version.clone()),
                     channel: candidate.channel.clone(),
                     details: consent_details(&candidate.consent, withdrawn),
+                    verdict: overridden(&candidate.consent, withdrawn),
+                    ..Audit::default()
                 };
+                let shown = Shown {
+                    release: Some(candidate.version.clone()),
+                    image: Some(reservation.id),
+                    channels: candidate.channel.iter().cloned().collect(),
+                };
+                let audit = audit.showing(shown, &state);
                 unanswered = true;
                 let written =
                     self.catalogue.publish(&new, promote.as_ref(), state.product.revision, &audit).await?;
@@ -93,7 +104,7 @@ impl Publishing {
                     tracing::info!(
                         product = %request.product, version = %candidate.version, filename = %candidate.filename,
                         channel = candidate.channel.as_ref().map(tracing::field::display), size = stored.size,
-                        actor = request.actor, "published"
+                        actor = %request.actor, "published"
                     );
                     return Ok(Published { state, image: reservation.id, created: true });
                 }
@@ -136,7 +147,10 @@ impl Publishing {
                     version: Some(candidate.version.clone()),
                     channel: Some(channel.clone()),
                     details: consent_details(&candidate.consent, &withdraw),
+                    verdict: overridden(&candidate.consent, &withdraw),
+                    ..Audit::default()
                 };
+                let audit = audit.showing(offers_of(channel), &state);
                 let change = Promote { channel: channel.clone(), images: vec![image], withdraw };
                 let revision = state.product.revision;
                 match self.catalogue.promote(&request.product, &change, revision, &audit).await? {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     bucket::{ObjectFacts, StoredObject, Upload},
-    catalogue::{Reservation, Reserved},
+    catalogue::{Actor, Reservation, Reserved},
     domain::{Digests, ProductName, ProductState},
     error::{Error, Kind, Result},
     version_check::{self, Admission, Candidate},
@@ -39,8 +39,8 @@ pub struct Publication {
     pub candidate: Candidate,
     /// The release's notes.
     pub notes: Option<String>,
-    /// The name of the token.
-    pub actor: String,
+    /// Who and from where.
+    pub actor: Actor,
 }
 
 /// A publish that is done.

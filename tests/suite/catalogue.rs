@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::postgres::Database;
 
+mod audit;
 mod changes;
 mod on_postgres_only;
 mod on_sqlite_only;
@@ -92,6 +93,10 @@ conformance! {
         concurrent_changes_are_serial_and_a_follower_sees_them_all,
         a_listener_hears_a_change,
         migrating_again_does_nothing;
+    audit:
+        every_change_is_linked_and_pages_tell_all,
+        an_entry_tells_who_from_where_and_what_it_replaced,
+        many_writers_make_one_chain;
 }
 
 async fn sqlite(folder: &tempfile::TempDir) -> SqliteCatalogue {
@@ -115,13 +120,7 @@ fn hardware(names: &[&str]) -> BTreeSet<Hardware> {
 }
 
 fn audit(action: &'static str) -> Audit {
-    Audit {
-        actor: "tester".to_owned(),
-        action,
-        version: None,
-        channel: None,
-        details: serde_json::Value::Null,
-    }
+    Audit { actor: "tester".into(), action, ..Audit::default() }
 }
 
 /// A product with default settings.

@@ -8,15 +8,15 @@ use std::collections::BTreeSet;
 use sqlx::{Connection, PgConnection, postgres::PgTransaction};
 
 use super::super::{
-    AuditEntry, Changes,
-    stored::{self, AuditRow, ImageRow, ProductRow, PromotionRow, ReleaseRow},
+    Changes,
+    stored::{self, ImageRow, ProductRow, PromotionRow, ReleaseRow},
 };
 use crate::{
     domain::{Product, ProductName, ProductState, Revision},
     error::Result,
 };
 
-async fn begin(connection: &mut PgConnection) -> Result<PgTransaction<'_>> {
+pub(super) async fn begin(connection: &mut PgConnection) -> Result<PgTransaction<'_>> {
     Ok(connection.begin_with("begin isolation level repeatable read, read only").await?)
 }
 
@@ -127,23 +127,4 @@ pub(super) async fn known_keys(connection: &mut PgConnection, keys: &[String]) -
     let known =
         sqlx::query_scalar!("select key from images where key = any($1)", keys).fetch_all(connection).await?;
     Ok(known.into_iter().collect())
-}
-
-pub(super) async fn audit(
-    connection: &mut PgConnection,
-    product: &ProductName,
-    limit: u32,
-) -> Result<Vec<AuditEntry>> {
-    let rows = sqlx::query_as!(
-        AuditRow,
-        "select audit.at, products.name as product, audit.revision, audit.actor, audit.action, audit.version,
-                audit.channel, audit.details
-         from audit join products on products.id = audit.product_id
-         where products.name = $1 order by audit.revision desc limit $2",
-        product.as_str(),
-        i64::from(limit)
-    )
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter().map(AuditRow::into_entry).collect()
 }

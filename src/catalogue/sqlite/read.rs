@@ -6,8 +6,8 @@ use sqlx::SqliteConnection;
 
 use super::{
     super::{
-        AuditEntry, Changes,
-        stored::{self, AuditRow, ImageRow, ProductRow, PromotionRow, ReleaseRow},
+        Changes,
+        stored::{self, ImageRow, ProductRow, PromotionRow, ReleaseRow},
     },
     rows::json,
 };
@@ -125,22 +125,4 @@ pub(super) async fn known_keys(
             .fetch_all(connection)
             .await?;
     Ok(known.into_iter().collect())
-}
-
-pub(super) async fn audit(
-    connection: &mut SqliteConnection,
-    product: &ProductName,
-    limit: u32,
-) -> Result<Vec<AuditEntry>> {
-    let rows: Vec<AuditRow> = sqlx::query_as(
-        "select audit.at, products.name as product, audit.revision, audit.actor, audit.action, audit.version,
-                audit.channel, audit.details
-         from audit join products on products.id = audit.product_id
-         where products.name = ?1 order by audit.revision desc limit ?2",
-    )
-    .bind(product.as_str())
-    .bind(i64::from(limit))
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter().map(AuditRow::into_entry).collect()
 }

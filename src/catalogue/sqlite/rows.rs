@@ -115,6 +115,12 @@ impl FromRow<'_, SqliteRow> for AuditRow {
             version: row.try_get("version")?,
             channel: row.try_get("channel")?,
             details: value(row, "details")?,
+            remote: row.try_get("remote")?,
+            before: value(row, "before")?,
+            after: value(row, "after")?,
+            verdict: value(row, "verdict")?,
+            previous: row.try_get("previous")?,
+            hash: row.try_get("hash")?,
         })
     }
 }

@@ -194,7 +194,7 @@ fn publication(
             },
         },
         notes: notes.map(str::to_owned),
-        actor: caller.name.clone(),
+        actor: caller.actor(),
     })
 }
 

@@ -10,7 +10,7 @@
 //! | `PUT /v1/products/{product}/channels/{channel}` | publish | promote |
 //! | `POST /v1/products/{product}/releases/{version}/recall` | publish | recall |
 //! | `GET /v1/products/{product}/releases`, `…/releases/{version}` | read | releases |
-//! | `GET /v1/products/{product}/audit` | read | the audit log |
+//! | `GET /v1/products/{product}/audit`, `/v1/audit` | read | the audit log |
 //! | `GET /v1/status` | read | the reconcilers' last outcomes |
 //! | `GET /metrics` | none | Prometheus text |
 //! | `GET /livez`, `/readyz`, `/openapi.json` | none | health, OpenAPI |
@@ -45,6 +45,7 @@ use crate::{
     telemetry::Metrics,
 };
 
+mod audit;
 mod images;
 mod operations;
 mod products;
@@ -120,7 +121,8 @@ fn routes() -> OpenApiRouter<PublisherState> {
         .routes(routes!(releases::recall))
         .routes(routes!(releases::list_releases))
         .routes(routes!(releases::get_release))
-        .routes(routes!(operations::audit))
+        .routes(routes!(audit::audit))
+        .routes(routes!(audit::audit_of_all))
         .routes(routes!(operations::status))
         .routes(routes!(operations::metrics))
         .routes(routes!(health::livez))

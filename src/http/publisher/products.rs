@@ -52,11 +52,9 @@ pub(super) async fn put_product(
         max_image_bytes: body.max_image_bytes,
     };
     let audit = Audit {
-        actor: caller.name.clone(),
-        action: "product.update",
-        version: None,
-        channel: None,
+        actor: caller.actor(),
         details: serde_json::to_value(&settings).map_err(crate::error::Error::internal)?,
+        ..Audit::default()
     };
     let (product, created) = state.publishing.catalogue.put_product(&name, &settings, &audit).await?;
     state.publishing.changed.notify_one();

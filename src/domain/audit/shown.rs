@@ -1,0 +1,83 @@
+//! What an entry of the audit log shows of a product before and after a change: the same question, asked of both states.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::domain::{ChannelName, ChannelOffers, Image, ProductState, Release, Version};
+
+/// The parts of a product that a change concerns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// A release, without its images.
+    pub release: Option<Version>,
+    /// An image.
+    pub image: Option<Uuid>,
+    /// What these channels offer, per hardware.
+    pub channels: BTreeSet<ChannelName>,
+}
+
+impl Shown {
+    /// A release and what the channels offer that it is promoted to.
+    pub fn release_and_offers(state: &ProductState, version: &Version) -> Self {
+        let images = state.release(version).map_or(&[][..], |release| &release.images);
+        let promoted = |image: Uuid| images.iter().any(|known| known.id == image);
+        let promotions = state.promotions.iter().filter(|promotion| promoted(promotion.image));
+        Self {
+            release: Some(version.clone()),
+            image: None,
+            channels: promotions.map(|promotion| promotion.channel.clone()).collect(),
+        }
+    }
+
+    /// These parts of the product, as JSON; what is not there is `null`.
+    pub fn of(&self, state: &ProductState) -> Value {
+        let mut parts = Map::new();
+        if let Some(version) = &self.release {
+            parts.insert("release".into(), state.release(version).map_or(Value::Null, release));
+        }
+        if let Some(id) = self.image {
+            let known = state.image(id);
+            parts.insert("image".into(), known.map_or(Value::Null, |(_, known)| image(known)));
+        }
+        if !self.channels.is_empty() {
+            let offers = self.channels.iter().map(|name| (name.to_string(), offers(state, name)));
+            parts.insert("offers".into(), Value::Object(offers.collect()));
+        }
+        parts.into()
+    }
+}
+
+fn release(release: &Release) -> Value {
+    json!({
+        "version": release.version.to_string(),
+        "state": if release.recall.is_some() { "recalled" } else { "published" },
+        "recall_reason": release.recall.as_ref().map(|recall| &recall.reason),
+    })
+}
+
+fn image(image: &Image) -> Value {
+    json!({
+        "id": image.id.to_string(),
+        "filename": image.filename.to_string(),
+        "hardware": image.hardware,
+        "size": image.size,
+        "sha256": hex::encode(image.digests.sha256),
+    })
+}
+
+/// By hardware; `*` = all that no other name covers.
+fn offers(state: &ProductState, channel: &ChannelName) -> Value {
+    let offers = ChannelOffers::of(state, channel);
+    let each = offers.all().map(|(hardware, offer)| {
+        let to = hardware.map_or_else(|| "*".to_owned(), ToString::to_string);
+        let what = json!({
+            "version": offer.version.to_string(),
+            "filename": offer.filename.to_string(),
+            "sha256": offer.sha256,
+        });
+        (to, what)
+    });
+    Value::Object(each.collect())
+}
