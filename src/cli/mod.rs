@@ -89,7 +89,7 @@ pub enum ClientCommand {
     Releases(releases::ReleasesArguments),
     /// Ask for newer firmware, as a device would (exit code 3: there is none)
     Check(check::CheckArguments),
-    /// Show who changed what in a product
+    /// Show who changed what in a product; verify and export the log of all
     Audit(audit::AuditArguments),
     /// The backup bucket
     #[command(subcommand)]
@@ -138,7 +138,7 @@ impl ClientCommand {
             Self::Recall(arguments) => arguments.connection.json,
             Self::Releases(arguments) => arguments.connection.json,
             Self::Check(arguments) => arguments.connection.json,
-            Self::Audit(arguments) => arguments.connection.json,
+            Self::Audit(arguments) => arguments.connection().json,
             Self::Health(arguments) => arguments.connection.json,
             Self::Backup(_) => false,
         }
@@ -204,6 +204,8 @@ mod tests {
             "firmament openapi",
             "firmament openapi device",
             "firmament audit --product p",
+            "firmament audit verify --file log.jsonl --server http://x",
+            "firmament audit export --after 7",
             "firmament health",
         ] {
             assert!(parsed(line).is_ok(), "{line}: {:?}", parsed(line).err());
@@ -220,6 +222,8 @@ mod tests {
             "firmament publish f --product p --version 1.0.0+7",
             "firmament promote --product p --version 1.0.0 --channel c --allow-downgrade",
             "firmament product",
+            "firmament audit",
+            "firmament audit verify --expect-head 7",
         ] {
             assert_eq!(exit_code_of(&parsed(line).expect_err(line)), 1, "{line}");
         }
