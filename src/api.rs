@@ -3,14 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::version_check::Reason;
 
+mod attachment;
 mod audit;
 
+pub use attachment::{AttachmentView, NotesBody, SecurityBody};
 pub use audit::{AuditList, AuditPage, AuditView};
 
 /// A problem document (RFC 9457), the body of every error.
@@ -43,6 +45,9 @@ pub struct ProductBody {
     /// The largest image, in bytes; absent = the global limit alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_image_bytes: Option<u64>,
+    /// Until when the manufacturer supports it: a date such as `2031-12-31`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub support_end: Option<NaiveDate>,
 }
 
 /// A product.
@@ -118,7 +123,7 @@ pub struct ReleaseView {
     pub version: String,
     /// `published` or `recalled`.
     pub state: ReleaseState,
-    /// Free text.
+    /// For people, in Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
     /// When its first image was stored.
@@ -131,6 +136,12 @@ pub struct ReleaseView {
     pub recall_reason: Option<String>,
     /// Its images.
     pub images: Vec<ImageView>,
+    /// What it fixes; absent = nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<SecurityBody>,
+    /// Its documents, by name.
+    #[serde(default)]
+    pub attachments: Vec<AttachmentView>,
 }
 
 /// Whether a release may be offered.
@@ -148,6 +159,9 @@ pub enum ReleaseState {
 pub struct ReleaseList {
     /// The highest version first.
     pub releases: Vec<ReleaseView>,
+    /// Until when the manufacturer supports the product.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub support_end: Option<NaiveDate>,
 }
 
 /// What a channel offers.

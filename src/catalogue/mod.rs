@@ -28,12 +28,13 @@
 use std::{collections::BTreeSet, fmt, net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::{
     domain::{
-        ChannelName, FileName, Hardware, Image, Product, ProductName, ProductSettings, ProductState,
-        Revision, Shown, Version,
+        Attachment, ChannelName, FileName, Hardware, Image, Product, ProductName, ProductSettings,
+        ProductState, Revision, Security, Shown, Version,
     },
     error::{Error, Kind, Result},
 };
@@ -113,6 +114,19 @@ pub struct Promote {
     pub withdraw: Vec<Uuid>,
 }
 
+/// A change of what a release says of itself.
+#[derive(Debug, Clone)]
+pub enum Description {
+    /// Its notes.
+    Notes(Option<String>),
+    /// What it fixes.
+    Security(Option<Security>),
+    /// Adds a document, or replaces the one of the same name.
+    Attach(Attachment, Bytes),
+    /// Removes a document.
+    Detach(FileName),
+}
+
 /// Who did something, and from where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Actor {
@@ -140,7 +154,8 @@ impl fmt::Display for Actor {
 pub struct Audit {
     /// Who and from where.
     pub actor: Actor,
-    /// The verb: `product.create`, `product.update`, `image.publish`, `channel.promote`, `release.recall`.
+    /// The verb: `product.create`, `product.update`, `image.publish`, `channel.promote`, `release.recall`,
+    /// `release.notes`, `release.security`, `release.attach`, `release.detach`.
     pub action: &'static str,
     /// The version concerned, if any.
     pub version: Option<Version>,
@@ -300,6 +315,26 @@ pub trait Catalogue: Send + Sync + 'static {
         judged_at: Revision,
         audit: &Audit,
     ) -> Result<Written<ProductState>>;
+
+    /// Changes what a release says of itself. The caller has judged that it is a change. Returns the product as it is now.
+    ///
+    /// Fails with kind `NotFound` and code `no-such-release` when the product has no such release.
+    async fn describe(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        description: &Description,
+        judged_at: Revision,
+        audit: &Audit,
+    ) -> Result<Written<ProductState>>;
+
+    /// A document of a release, with its content.
+    async fn attachment(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        name: &FileName,
+    ) -> Result<Option<(Attachment, Bytes)>>;
 
     /// Which of these keys (`product/version/filename`) belong to an image.
     async fn known_keys(&self, keys: &[String]) -> Result<BTreeSet<String>>;

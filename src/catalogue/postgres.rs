@@ -3,6 +3,7 @@
 //! - `read`: what has been published
 //! - `write`: the changes; each is one transaction that first takes the next revision
 //! - `audit`: the log of the changes, and its chain
+//! - `describe`: what a release says of itself, and its documents
 //! - `reservation`: who may write a key
 //! - `listener`: wake-ups by `LISTEN`
 //! - `schema`: migrations
@@ -19,6 +20,7 @@
 use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     PgPool, Postgres,
@@ -29,15 +31,16 @@ use tokio::time::{error::Elapsed, timeout};
 use uuid::Uuid;
 
 use super::{
-    Audit, AuditEntry, AuditPage, Catalogue, Changes, Listener, NewImage, Promote, Reservation, Reserved,
-    Written, failure,
+    Audit, AuditEntry, AuditPage, Catalogue, Changes, Description, Listener, NewImage, Promote, Reservation,
+    Reserved, Written, failure,
 };
 use crate::{
-    domain::{Product, ProductName, ProductSettings, ProductState, Revision, Version},
+    domain::{Attachment, FileName, Product, ProductName, ProductSettings, ProductState, Revision, Version},
     error::{Error, Kind, Result},
 };
 
 mod audit;
+mod describe;
 mod listener;
 mod read;
 mod reservation;
@@ -246,6 +249,26 @@ impl Catalogue for PostgresCatalogue {
         audit: &Audit,
     ) -> Result<Written<ProductState>> {
         call!(self, write::recall, product, version, reason, judged_at, audit)
+    }
+
+    async fn describe(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        description: &Description,
+        judged_at: Revision,
+        audit: &Audit,
+    ) -> Result<Written<ProductState>> {
+        call!(self, describe::describe, product, version, description, judged_at, audit)
+    }
+
+    async fn attachment(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        name: &FileName,
+    ) -> Result<Option<(Attachment, Bytes)>> {
+        call!(self, describe::attachment, product, version, name)
     }
 
     async fn known_keys(&self, keys: &[String]) -> Result<BTreeSet<String>> {

@@ -3,6 +3,7 @@
 //! - `read`: what has been published
 //! - `write`: the changes
 //! - `audit`: the log of the changes, and its chain
+//! - `describe`: what a release says of itself, and its documents
 //! - `reservation`: who may write a key
 //! - `rows`: how values are stored
 //!
@@ -19,6 +20,7 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sqlx::{
     Connection, SqlitePool,
@@ -31,15 +33,16 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Audit, AuditEntry, AuditPage, Catalogue, Changes, Heard, Listener, NewImage, Promote, Reservation,
-    Reserved, Written, failure, stored,
+    Audit, AuditEntry, AuditPage, Catalogue, Changes, Description, Heard, Listener, NewImage, Promote,
+    Reservation, Reserved, Written, failure, stored,
 };
 use crate::{
-    domain::{Product, ProductName, ProductSettings, ProductState, Revision, Version},
+    domain::{Attachment, FileName, Product, ProductName, ProductSettings, ProductState, Revision, Version},
     error::{Error, Kind, Result},
 };
 
 mod audit;
+mod describe;
 mod read;
 mod reservation;
 mod rows;
@@ -271,6 +274,29 @@ impl Catalogue for SqliteCatalogue {
         let mut transaction = self.begin().await?;
         let written = write::recall(&mut transaction, product, version, reason, judged_at, audit).await?;
         self.settle(transaction, written).await
+    }
+
+    async fn describe(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        description: &Description,
+        judged_at: Revision,
+        audit: &Audit,
+    ) -> Result<Written<ProductState>> {
+        let mut transaction = self.begin().await?;
+        let written =
+            describe::describe(&mut transaction, product, version, description, judged_at, audit).await?;
+        self.settle(transaction, written).await
+    }
+
+    async fn attachment(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        name: &FileName,
+    ) -> Result<Option<(Attachment, Bytes)>> {
+        describe::attachment(&mut *self.snapshot().await?, product, version, name).await
     }
 
     async fn known_keys(&self, keys: &[String]) -> Result<BTreeSet<String>> {

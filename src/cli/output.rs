@@ -135,10 +135,16 @@ impl Terminal {
     /// # Errors
     /// When stdout cannot be written to; the code is 0 when whoever reads us has read enough.
     pub fn line(&self, text: &str) -> Result<(), Failure> {
-        writeln!(io::stdout().lock(), "{text}").map_err(|error| {
-            let code = if error.kind() == io::ErrorKind::BrokenPipe { DONE } else { OURS };
-            Failure { code, ..Failure::ours(format!("cannot write to standard output: {error}")) }
-        })
+        writeln!(io::stdout().lock(), "{text}").map_err(unwritable)
+    }
+
+    /// Writes a result that is a file, byte for byte.
+    ///
+    /// # Errors
+    /// As [`Self::line`].
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(unwritable)
     }
 
     /// Says something that is not the result, on stderr.
@@ -195,6 +201,12 @@ fn explanation(failure: &Failure) -> String {
         text.push_str(&format!("\n  {}: {}", plain(&reason.code), plain(&reason.message)));
     }
     text
+}
+
+/// Whoever reads us may have read enough, as `head` does.
+fn unwritable(error: io::Error) -> Failure {
+    let code = if error.kind() == io::ErrorKind::BrokenPipe { DONE } else { OURS };
+    Failure { code, ..Failure::ours(format!("cannot write to standard output: {error}")) }
 }
 
 fn paint(colour: bool, code: &str, text: &str) -> String {

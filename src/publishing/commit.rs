@@ -88,6 +88,7 @@ impl Publishing {
                     release: Some(candidate.version.clone()),
                     image: Some(reservation.id),
                     channels: candidate.channel.iter().cloned().collect(),
+                    ..Shown::default()
                 };
                 let audit = audit.showing(shown, &state);
                 unanswered = true;

@@ -1,7 +1,7 @@
 //! Reading what has been published.
 //!
 //! Whatever takes several statements reads in one `repeatable read` transaction, so that a product is told as it was
-//! at one moment. A page of products takes five statements, however many releases they have.
+//! at one moment. A page of products takes six statements, however many releases they have.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use sqlx::{Connection, PgConnection, postgres::PgTransaction};
 
 use super::super::{
     Changes,
-    stored::{self, ImageRow, ProductRow, PromotionRow, ReleaseRow},
+    stored::{self, AttachmentRow, ImageRow, ProductRow, PromotionRow, ReleaseRow},
 };
 use crate::{
     domain::{Product, ProductName, ProductState, Revision},
@@ -98,7 +98,8 @@ async fn states(connection: &mut PgConnection, products: Vec<Product>) -> Result
     let ids: Vec<_> = products.iter().map(|product| product.id).collect();
     let releases = sqlx::query_as!(
         ReleaseRow,
-        "select id, product_id, version, notes, created_at, recalled_at, recall_reason from releases
+        "select id, product_id, version, notes, created_at, recalled_at, recall_reason, security
+         from releases
          where product_id = any($1) order by created_at, id",
         &ids
     )
@@ -118,9 +119,17 @@ async fn states(connection: &mut PgConnection, products: Vec<Product>) -> Result
          where product_id = any($1) order by promoted_at, channel, image_id",
         &ids
     )
+    .fetch_all(&mut *connection)
+    .await?;
+    let attachments = sqlx::query_as!(
+        AttachmentRow,
+        "select release_id, name, kind, specification, size, sha256, created_at from attachments
+         where product_id = any($1) order by name",
+        &ids
+    )
     .fetch_all(connection)
     .await?;
-    stored::assemble(products, releases, images, promotions)
+    stored::assemble(products, releases, images, promotions, attachments)
 }
 
 pub(super) async fn known_keys(connection: &mut PgConnection, keys: &[String]) -> Result<BTreeSet<String>> {

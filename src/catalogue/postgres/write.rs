@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Takes the next revision; until this transaction ends, nobody else can.
-async fn next_revision(connection: &mut PgConnection) -> Result<i64> {
+pub(super) async fn next_revision(connection: &mut PgConnection) -> Result<i64> {
     let revision =
         sqlx::query_scalar!("update catalogue_state set revision = revision + 1 returning revision")
             .fetch_one(connection)
@@ -36,7 +36,7 @@ async fn next_revision(connection: &mut PgConnection) -> Result<i64> {
 }
 
 /// Moves the product to the new revision if it is still at the judged one; `None` = it is not.
-async fn advance(
+pub(super) async fn advance(
     connection: &mut PgConnection,
     product: &ProductName,
     judged_at: Revision,
@@ -60,7 +60,7 @@ async fn notify(connection: &mut PgConnection, revision: i64) -> Result<()> {
 }
 
 /// Reads the product as the transaction has left it, writes the audit entry, and commits.
-async fn finish(
+pub(super) async fn finish(
     mut transaction: PgTransaction<'_>,
     product: (Uuid, &ProductName),
     revision: i64,

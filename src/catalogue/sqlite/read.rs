@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use super::{
     super::{
         Changes,
-        stored::{self, ImageRow, ProductRow, PromotionRow, ReleaseRow},
+        stored::{self, AttachmentRow, ImageRow, ProductRow, PromotionRow, ReleaseRow},
     },
     rows::json,
 };
@@ -92,7 +92,7 @@ async fn states(connection: &mut SqliteConnection, products: Vec<Product>) -> Re
     }
     let ids = json(products.iter().map(|product| product.id));
     let releases: Vec<ReleaseRow> = sqlx::query_as(
-        "select id, product_id, version, notes, created_at, recalled_at, recall_reason from releases
+        "select id, product_id, version, notes, created_at, recalled_at, recall_reason, security from releases
          where product_id in (select value from json_each(?1)) order by created_at, id",
     )
     .bind(&ids)
@@ -110,9 +110,16 @@ async fn states(connection: &mut SqliteConnection, products: Vec<Product>) -> Re
          where product_id in (select value from json_each(?1)) order by promoted_at, channel, image_id",
     )
     .bind(&ids)
+    .fetch_all(&mut *connection)
+    .await?;
+    let attachments: Vec<AttachmentRow> = sqlx::query_as(
+        "select release_id, name, kind, specification, size, sha256, created_at from attachments
+         where product_id in (select value from json_each(?1)) order by name",
+    )
+    .bind(&ids)
     .fetch_all(connection)
     .await?;
-    stored::assemble(products, releases, images, promotions)
+    stored::assemble(products, releases, images, promotions, attachments)
 }
 
 pub(super) async fn known_keys(

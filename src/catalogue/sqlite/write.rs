@@ -30,7 +30,7 @@ async fn next_revision(connection: &mut SqliteConnection) -> Result<i64> {
 }
 
 /// Moves the product to the next revision if it is still at the judged one; `None` = it is not.
-async fn advance(
+pub(super) async fn advance(
     connection: &mut SqliteConnection,
     product: &ProductName,
     judged_at: Revision,
@@ -48,7 +48,7 @@ async fn advance(
 }
 
 /// Reads the product as the transaction has left it, and writes the audit entry.
-async fn finish(
+pub(super) async fn finish(
     connection: &mut SqliteConnection,
     product: (Uuid, &ProductName),
     revision: i64,

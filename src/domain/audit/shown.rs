@@ -10,8 +10,10 @@ use crate::domain::{ChannelName, ChannelOffers, Image, ProductState, Release, Ve
 /// The parts of a product that a change concerns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// A release, without its images.
+    /// A release, without its images and notes.
     pub release: Option<Version>,
+    /// The release's notes too.
+    pub notes: bool,
     /// An image.
     pub image: Option<Uuid>,
     /// What these channels offer, per hardware.
@@ -26,8 +28,8 @@ impl Shown {
         let promotions = state.promotions.iter().filter(|promotion| promoted(promotion.image));
         Self {
             release: Some(version.clone()),
-            image: None,
             channels: promotions.map(|promotion| promotion.channel.clone()).collect(),
+            ..Self::default()
         }
     }
 
@@ -35,7 +37,11 @@ impl Shown {
     pub fn of(&self, state: &ProductState) -> Value {
         let mut parts = Map::new();
         if let Some(version) = &self.release {
-            parts.insert("release".into(), state.release(version).map_or(Value::Null, release));
+            let known = state.release(version);
+            parts.insert("release".into(), known.map_or(Value::Null, release));
+            if self.notes {
+                parts.insert("notes".into(), json!(known.and_then(|known| known.notes.as_ref())));
+            }
         }
         if let Some(id) = self.image {
             let known = state.image(id);
@@ -50,10 +56,21 @@ impl Shown {
 }
 
 fn release(release: &Release) -> Value {
+    let attachments = release.attachments.iter().map(|attachment| {
+        json!({
+            "name": attachment.name.to_string(),
+            "kind": attachment.kind,
+            "specification": attachment.specification,
+            "size": attachment.size,
+            "sha256": hex::encode(attachment.sha256),
+        })
+    });
     json!({
         "version": release.version.to_string(),
         "state": if release.recall.is_some() { "recalled" } else { "published" },
         "recall_reason": release.recall.as_ref().map(|recall| &recall.reason),
+        "security": release.security,
+        "attachments": attachments.collect::<Vec<_>>(),
     })
 }
 

@@ -50,6 +50,7 @@ pub(super) async fn put_product(
             body.hardware.iter().map(|hardware| Hardware::parse(hardware)).collect::<Result<_, _>>(),
         )?,
         max_image_bytes: body.max_image_bytes,
+        support_end: body.support_end,
     };
     let audit = Audit {
         actor: caller.actor(),

@@ -116,7 +116,7 @@ pub(super) async fn list_releases(
         .into_iter()
         .map(|release| view::release(&state, &known, release))
         .collect::<Result<_, _>>()?;
-    Ok(Json(ReleaseList { releases }))
+    Ok(Json(ReleaseList { releases, support_end: known.product.settings.support_end }))
 }
 
 /// One release.

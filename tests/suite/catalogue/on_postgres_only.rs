@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Database, LEASE, audit, new_product, reservation};
+use super::{Database, LEASE, audit_log, new_product, reservation};
 
 /// More than anything here takes; less than a listener's patience, unless a test sets that.
 const SOON: Duration = Duration::from_secs(5);
@@ -69,7 +69,8 @@ async fn a_cut_listener_says_reconnected_and_hears_again() {
 async fn many_replicas_make_one_audit_chain() {
     let database = Database::create().await;
     let one: Arc<dyn Catalogue> = Arc::new(database.catalogue().await);
-    audit::many_writers(vec![one, Arc::new(database.unmigrated()), Arc::new(database.unmigrated())]).await;
+    audit_log::many_writers(vec![one, Arc::new(database.unmigrated()), Arc::new(database.unmigrated())])
+        .await;
     database.drop().await;
 }
 
@@ -77,7 +78,7 @@ async fn many_replicas_make_one_audit_chain() {
 async fn audit_entries_of_an_older_program_are_linked() {
     let database = Database::create().await;
     let connection = Mutex::new(database.connection().await);
-    audit::entries_of_an_older_program_are_linked(
+    audit_log::entries_of_an_older_program_are_linked(
         Arc::new(database.catalogue().await),
         async |revision, product| {
             let statement = "with counted as (update catalogue_state set revision = $1)
@@ -103,7 +104,7 @@ async fn tampering_with_the_audit_log_is_named() {
     let catalogue: Arc<dyn Catalogue> = Arc::new(database.catalogue().await);
     let truncated = execute("truncate audit").await.expect_err("append-only");
     assert!(truncated.to_string().contains("append-only"), "{truncated}");
-    audit::tampering_is_named(catalogue, execute, &["alter table audit disable trigger user"]).await;
+    audit_log::tampering_is_named(catalogue, execute, &["alter table audit disable trigger user"]).await;
     drop(connection);
     database.drop().await;
 }

@@ -9,7 +9,7 @@ use firmament::{
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::Mutex;
 
-use super::{audit, new_product, sqlite, state_of};
+use super::{audit_log, new_product, sqlite, state_of};
 
 #[tokio::test]
 async fn what_was_written_is_there_after_opening_again() {
@@ -82,7 +82,7 @@ async fn audit_entries_of_an_older_program_are_linked() {
     let folder = tempfile::tempdir().expect("there is a temporary folder");
     let catalogue: Arc<dyn Catalogue> = Arc::new(sqlite(&folder).await);
     let connection = connection(&folder).await;
-    audit::entries_of_an_older_program_are_linked(catalogue, async |revision, product| {
+    audit_log::entries_of_an_older_program_are_linked(catalogue, async |revision, product| {
         let statement = "insert into audit (revision, at, product_id, actor, action, details)
              values (?1, 1751234567123456, ?2, 'old', 'product.update', '{\"a\": [1, 1.5e3]}')";
         let revision = revision as i64;
@@ -104,5 +104,5 @@ async fn tampering_with_the_audit_log_is_named() {
         sqlx::query(statement).execute(&mut *connection.lock().await).await.map(drop)
     };
     let off = ["drop trigger audit_entries_stay", "drop trigger audit_entries_do_not_change"];
-    audit::tampering_is_named(catalogue, execute, &off).await;
+    audit_log::tampering_is_named(catalogue, execute, &off).await;
 }

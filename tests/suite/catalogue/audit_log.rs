@@ -73,6 +73,7 @@ pub async fn an_entry_tells_who_from_where_and_what_it_replaced(catalogue: Arc<d
         release: Some(version("1.0.0")),
         image: Some(new.image.id),
         channels: BTreeSet::from([firmament::domain::ChannelName::stable()]),
+        ..Shown::default()
     };
     let publishing = Audit { action: "image.publish", ..by.clone() }.showing(shown, &state);
     let offer = promote("stable", &[new.image.id], &[]);

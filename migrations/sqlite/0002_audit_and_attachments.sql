@@ -1,4 +1,4 @@
--- The audit log becomes a chain; see migrations/postgres/0002_audit_chain.sql.
+-- The audit log becomes a chain, and releases carry documents; see migrations/postgres/0002_audit_and_attachments.sql.
 
 alter table audit add column remote text;
 alter table audit add column before text not null default 'null' check (json_valid(before));
@@ -29,3 +29,21 @@ when old.hash is not null
 begin
     select raise(abort, 'the audit log is append-only');
 end;
+
+alter table releases add column security text check (json_valid(security));
+
+create table attachments (
+    id text not null primary key,
+    product_id text not null,
+    release_id text not null,
+    name text not null,
+    kind text not null,
+    specification text not null,
+    size integer not null check (size = length(content)),
+    sha256 blob not null check (length(sha256) = 32),
+    created_at integer not null,
+    content blob not null,
+    unique (release_id, name),
+    foreign key (product_id, release_id) references releases (product_id, id)
+) strict;
+create index attachments_product_idx on attachments (product_id);

@@ -36,3 +36,28 @@ create trigger audit_is_append_only before update or delete on audit
     for each row execute function audit_is_append_only();
 create trigger audit_is_never_emptied before truncate on audit
     for each statement execute function audit_is_append_only();
+
+-- What a release says of security: {"severity": …, "cves": […]}.
+alter table releases add column security jsonb;
+
+-- Documents of a release, such as its bill of materials. They are here and not in the bucket: what lies in the bucket
+-- under a product can be had by every device and is mirrored by CDNs, and these are for the publisher's side alone;
+-- here they change in one transaction with their audit entry, and are in the database's backup.
+create table attachments (
+    id uuid not null,
+    product_id uuid not null,
+    release_id uuid not null,
+    name text collate "C" not null,
+    kind text not null,
+    specification text not null,
+    size bigint not null,
+    sha256 bytea not null,
+    created_at timestamptz not null,
+    content bytea not null,
+    constraint attachments_pkey primary key (id),
+    constraint attachments_release_fkey foreign key (product_id, release_id) references releases (product_id, id),
+    constraint attachments_name_key unique (release_id, name),
+    constraint attachments_size_is_true check (size = octet_length(content)),
+    constraint attachments_digest_is_whole check (octet_length(sha256) = 32)
+);
+create index attachments_product_idx on attachments (product_id);
