@@ -110,7 +110,14 @@ impl Publishing {
                     return Ok(Published { state, image: reservation.id, created: true });
                 }
                 Ok(Written::Stale) => {}
-                Ok(Written::Lost) => return Err(failure::lost()),
+                // Also when an attempt whose answer was lost took effect only after the next had looked.
+                Ok(Written::Lost) => match self.product(&request.product).await? {
+                    state if state.image(reservation.id).is_some() => {
+                        self.changed.notify_one();
+                        return Ok(Published { state, image: reservation.id, created: true });
+                    }
+                    _ => return Err(failure::lost()),
+                },
                 Err(error) if error.kind() == Kind::Unavailable && Instant::now() < patience => {
                     tracing::warn!(
                         cause = error.cause(),
@@ -154,7 +161,12 @@ impl Publishing {
                 let audit = audit.showing(offers_of(channel), &state);
                 let change = Promote { channel: channel.clone(), images: vec![image], withdraw };
                 let revision = state.product.revision;
-                match self.catalogue.promote(&request.product, &change, revision, &audit).await? {
+                let written = self.catalogue.promote(&request.product, &change, revision, &audit).await;
+                let written = written.map_err(|error| match error.kind() {
+                    Kind::Unavailable => failure::commit_unknown(error),
+                    _ => error,
+                });
+                match written? {
                     Written::Done(now) => {
                         self.changed.notify_one();
                         state = now;

@@ -74,7 +74,7 @@ impl Publishing {
     /// # Errors
     /// `NotFound`, `Conflict`, `Refused`, `TooLarge` by the version check; `Interrupted` when the body ends early;
     /// `Busy` when too much is under way; or what catalogue and bucket fail with. After any of these, nothing of
-    /// it is visible.
+    /// it is visible; but after code `catalogue-lost-at-commit`, nobody knows.
     pub async fn publish<S, E>(&self, request: &Publication, body: S) -> Result<Published>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
