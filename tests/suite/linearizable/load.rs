@@ -264,6 +264,7 @@ async fn check(world: Arc<World>, product: usize, replica: usize, until: Instant
 /// What is there in the end, as each replica tells it; and devices are told the same before long.
 async fn settle(world: &World, product: usize) {
     let known = &world.products[product];
+    let settled = world.now();
     let last = (known.progress.load(Ordering::SeqCst) + 5).min(VERSIONS - 1);
     let calls = (0..=last).map(|version| Call::Read { version }).chain([Call::Check]);
     for call in calls {
@@ -278,10 +279,12 @@ async fn settle(world: &World, product: usize) {
             .await;
             world.record(product, reply.clone());
             if let Reply::Offer(expected) = reply.reply {
-                eventually("devices are told the last offer", async || {
-                    (offer(&life, known).await? == expected).then_some(())
+                let told = eventually("devices are told the last offer", async || {
+                    (offer(&life, known).await? == expected).then(|| world.now())
                 })
                 .await;
+                let late = told.saturating_sub(settled);
+                assert!(late < STALENESS, "a replica that nothing fails told old news for {late:?}");
             }
         }
     }
