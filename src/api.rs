@@ -3,11 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::version_check::Reason;
+
+mod attachment;
+mod audit;
+
+pub use attachment::{AttachmentView, NotesBody, SecurityBody};
+pub use audit::{AuditList, AuditPage, AuditView};
 
 /// A problem document (RFC 9457), the body of every error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -39,6 +45,9 @@ pub struct ProductBody {
     /// The largest image, in bytes; absent = the global limit alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_image_bytes: Option<u64>,
+    /// Until when the manufacturer supports it: a date such as `2031-12-31`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub support_end: Option<NaiveDate>,
 }
 
 /// A product.
@@ -114,7 +123,7 @@ pub struct ReleaseView {
     pub version: String,
     /// `published` or `recalled`.
     pub state: ReleaseState,
-    /// Free text.
+    /// For people, in Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
     /// When its first image was stored.
@@ -127,6 +136,12 @@ pub struct ReleaseView {
     pub recall_reason: Option<String>,
     /// Its images.
     pub images: Vec<ImageView>,
+    /// What it fixes; absent = nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<SecurityBody>,
+    /// Its documents, by name.
+    #[serde(default)]
+    pub attachments: Vec<AttachmentView>,
 }
 
 /// Whether a release may be offered.
@@ -144,6 +159,9 @@ pub enum ReleaseState {
 pub struct ReleaseList {
     /// The highest version first.
     pub releases: Vec<ReleaseView>,
+    /// Until when the manufacturer supports the product.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub support_end: Option<NaiveDate>,
 }
 
 /// What a channel offers.
@@ -195,35 +213,6 @@ pub struct PromoteBody {
 pub struct RecallBody {
     /// Why; kept in the audit log.
     pub reason: String,
-}
-
-/// One entry of the audit log.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct AuditView {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// The revision that the change made.
-    pub revision: u64,
-    /// The name of the token that was used.
-    pub actor: String,
-    /// The verb, such as `image.publish`.
-    pub action: String,
-    /// The version concerned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// The channel concerned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub channel: Option<String>,
-    /// More, such as the reason for a downgrade.
-    #[schema(value_type = Object)]
-    pub details: serde_json::Value,
-}
-
-/// The newest audit entries of a product.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct AuditList {
-    /// Newest first.
-    pub entries: Vec<AuditView>,
 }
 
 /// The answer to a check: newer firmware for this device.

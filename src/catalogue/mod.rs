@@ -18,22 +18,23 @@
 //!   held by its holder, and ends it in the same transaction.
 //! - **Wake-ups are a hint.** [`Catalogue::listen`] tells of a change soon after its commit; a lost one costs a
 //!   timer's period, never correctness.
-//! - **Audit.** Every change writes its audit entry in the same transaction.
+//! - **Audit.** Every change writes its audit entry in the same transaction, linked to the entry before it
+//!   (`domain::audit`). Entries are neither changed nor removed: the databases refuse it.
 //! - Leases and time stamps of entries use the catalogue's own clock, so replicas with skewed clocks agree.
 //!
 //! # What it does not do
 //! Judge: it knows no rule of the version check. Store bytes: see `bucket`.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::{
     domain::{
-        ChannelName, FileName, Hardware, Image, Product, ProductName, ProductSettings, ProductState,
-        Revision, Version,
+        Attachment, ChannelName, FileName, Hardware, Image, Product, ProductName, ProductSettings,
+        ProductState, Revision, Security, Shown, Version,
     },
     error::{Error, Kind, Result},
 };
@@ -43,6 +44,7 @@ pub mod postgres;
 pub mod sqlite;
 mod stored;
 
+pub use crate::domain::AuditEntry;
 pub use postgres::PostgresCatalogue;
 pub use sqlite::SqliteCatalogue;
 
@@ -112,12 +114,48 @@ pub struct Promote {
     pub withdraw: Vec<Uuid>,
 }
 
-/// Who did something, and what to remember of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audit {
+/// A change of what a release says of itself.
+#[derive(Debug, Clone)]
+pub enum Description {
+    /// Its notes.
+    Notes(Option<String>),
+    /// What it fixes.
+    Security(Option<Security>),
+    /// Adds a document, or replaces the one of the same name.
+    Attach(Attachment, Bytes),
+    /// Removes a document.
+    Detach(FileName),
+}
+
+/// Who did something, and from where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Actor {
     /// The name of the token that was used.
-    pub actor: String,
-    /// The verb: `product.create`, `product.update`, `image.publish`, `channel.promote`, `release.recall`.
+    pub name: String,
+    /// The peer, as the listener saw it; `None` = nobody asked over a network.
+    pub remote: Option<SocketAddr>,
+}
+
+impl<T: Into<String>> From<T> for Actor {
+    fn from(name: T) -> Self {
+        Self { name: name.into(), remote: None }
+    }
+}
+
+/// The name alone: what a log line has room for.
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Who did something, and what to remember of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Audit {
+    /// Who and from where.
+    pub actor: Actor,
+    /// The verb: `product.create`, `product.update`, `image.publish`, `channel.promote`, `release.recall`,
+    /// `release.notes`, `release.security`, `release.attach`, `release.detach`.
     pub action: &'static str,
     /// The version concerned, if any.
     pub version: Option<Version>,
@@ -125,27 +163,31 @@ pub struct Audit {
     pub channel: Option<ChannelName>,
     /// More, such as the reason for a downgrade.
     pub details: serde_json::Value,
+    /// What the change concerns: shown of the product as it is after the change.
+    pub shown: Shown,
+    /// The same, shown of the product as it was judged.
+    pub before: serde_json::Value,
+    /// The codes of the rules that were overridden by consent, or that warned.
+    pub verdict: Vec<String>,
 }
 
-/// An entry of the audit log as it is stored.
+impl Audit {
+    /// Says what the change concerns, and keeps what is there now.
+    #[must_use]
+    pub fn showing(self, shown: Shown, judged: &ProductState) -> Self {
+        Self { before: shown.of(judged), shown, ..self }
+    }
+}
+
+/// One page of the audit log, see [`Catalogue::audit_after`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct AuditEntry {
-    /// When it was committed.
-    pub at: DateTime<Utc>,
-    /// The product.
-    pub product: ProductName,
-    /// The revision that the change made.
+pub struct AuditPage {
+    /// Oldest first.
+    pub entries: Vec<AuditEntry>,
+    /// The catalogue's revision at that moment: that of the newest entry of all.
     pub revision: Revision,
-    /// Who.
-    pub actor: String,
-    /// The verb.
-    pub action: String,
-    /// The version concerned.
-    pub version: Option<String>,
-    /// The channel concerned.
-    pub channel: Option<String>,
-    /// More.
-    pub details: serde_json::Value,
+    /// There is more: ask again with the revision of the last entry.
+    pub more: bool,
 }
 
 /// One page of what changed, see [`Catalogue::changes`].
@@ -199,7 +241,7 @@ pub trait Catalogue: Send + Sync + 'static {
 
     /// Creates the product, or replaces its settings; equal settings change nothing (no revision, no audit entry).
     /// Returns the product and whether it was created. `audit.action` is replaced by `product.create` or
-    /// `product.update`.
+    /// `product.update`, and what it shows by the settings.
     async fn put_product(
         &self,
         name: &ProductName,
@@ -274,11 +316,34 @@ pub trait Catalogue: Send + Sync + 'static {
         audit: &Audit,
     ) -> Result<Written<ProductState>>;
 
+    /// Changes what a release says of itself. The caller has judged that it is a change. Returns the product as it is now.
+    ///
+    /// Fails with kind `NotFound` and code `no-such-release` when the product has no such release.
+    async fn describe(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        description: &Description,
+        judged_at: Revision,
+        audit: &Audit,
+    ) -> Result<Written<ProductState>>;
+
+    /// A document of a release, with its content.
+    async fn attachment(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        name: &FileName,
+    ) -> Result<Option<(Attachment, Bytes)>>;
+
     /// Which of these keys (`product/version/filename`) belong to an image.
     async fn known_keys(&self, keys: &[String]) -> Result<BTreeSet<String>>;
 
     /// The newest audit entries of a product, newest first.
     async fn audit(&self, product: &ProductName, limit: u32) -> Result<Vec<AuditEntry>>;
+
+    /// The audit entries of all products behind that revision, oldest first, at most `limit` (at least 1).
+    async fn audit_after(&self, after: Revision, limit: u32) -> Result<AuditPage>;
 
     /// Starts to listen for changes.
     async fn listen(&self) -> Result<Box<dyn Listener>>;

@@ -2,6 +2,8 @@
 //!
 //! - `read`: what has been published
 //! - `write`: the changes; each is one transaction that first takes the next revision
+//! - `audit`: the log of the changes, and its chain
+//! - `describe`: what a release says of itself, and its documents
 //! - `reservation`: who may write a key
 //! - `listener`: wake-ups by `LISTEN`
 //! - `schema`: migrations
@@ -18,6 +20,7 @@
 use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     PgPool, Postgres,
@@ -28,14 +31,16 @@ use tokio::time::{error::Elapsed, timeout};
 use uuid::Uuid;
 
 use super::{
-    Audit, AuditEntry, Catalogue, Changes, Listener, NewImage, Promote, Reservation, Reserved, Written,
-    failure,
+    Audit, AuditEntry, AuditPage, Catalogue, Changes, Description, Listener, NewImage, Promote, Reservation,
+    Reserved, Written, failure,
 };
 use crate::{
-    domain::{Product, ProductName, ProductSettings, ProductState, Revision, Version},
+    domain::{Attachment, FileName, Product, ProductName, ProductSettings, ProductState, Revision, Version},
     error::{Error, Kind, Result},
 };
 
+mod audit;
+mod describe;
 mod listener;
 mod read;
 mod reservation;
@@ -246,12 +251,36 @@ impl Catalogue for PostgresCatalogue {
         call!(self, write::recall, product, version, reason, judged_at, audit)
     }
 
+    async fn describe(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        description: &Description,
+        judged_at: Revision,
+        audit: &Audit,
+    ) -> Result<Written<ProductState>> {
+        call!(self, describe::describe, product, version, description, judged_at, audit)
+    }
+
+    async fn attachment(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        name: &FileName,
+    ) -> Result<Option<(Attachment, Bytes)>> {
+        call!(self, describe::attachment, product, version, name)
+    }
+
     async fn known_keys(&self, keys: &[String]) -> Result<BTreeSet<String>> {
         call!(self, read::known_keys, keys)
     }
 
     async fn audit(&self, product: &ProductName, limit: u32) -> Result<Vec<AuditEntry>> {
-        call!(self, read::audit, product, limit)
+        call!(self, audit::of_product, product, limit)
+    }
+
+    async fn audit_after(&self, after: Revision, limit: u32) -> Result<AuditPage> {
+        call!(self, audit::after, after, limit)
     }
 
     async fn listen(&self) -> Result<Box<dyn Listener>> {

@@ -2,6 +2,8 @@
 //!
 //! - `read`: what has been published
 //! - `write`: the changes
+//! - `audit`: the log of the changes, and its chain
+//! - `describe`: what a release says of itself, and its documents
 //! - `reservation`: who may write a key
 //! - `rows`: how values are stored
 //!
@@ -18,6 +20,7 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sqlx::{
     Connection, SqlitePool,
@@ -30,14 +33,16 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Audit, AuditEntry, Catalogue, Changes, Heard, Listener, NewImage, Promote, Reservation, Reserved,
-    Written, failure, stored,
+    Audit, AuditEntry, AuditPage, Catalogue, Changes, Description, Heard, Listener, NewImage, Promote,
+    Reservation, Reserved, Written, failure, stored,
 };
 use crate::{
-    domain::{Product, ProductName, ProductSettings, ProductState, Revision, Version},
+    domain::{Attachment, FileName, Product, ProductName, ProductSettings, ProductState, Revision, Version},
     error::{Error, Kind, Result},
 };
 
+mod audit;
+mod describe;
 mod read;
 mod reservation;
 mod rows;
@@ -271,12 +276,39 @@ impl Catalogue for SqliteCatalogue {
         self.settle(transaction, written).await
     }
 
+    async fn describe(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        description: &Description,
+        judged_at: Revision,
+        audit: &Audit,
+    ) -> Result<Written<ProductState>> {
+        let mut transaction = self.begin().await?;
+        let written =
+            describe::describe(&mut transaction, product, version, description, judged_at, audit).await?;
+        self.settle(transaction, written).await
+    }
+
+    async fn attachment(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        name: &FileName,
+    ) -> Result<Option<(Attachment, Bytes)>> {
+        describe::attachment(&mut *self.snapshot().await?, product, version, name).await
+    }
+
     async fn known_keys(&self, keys: &[String]) -> Result<BTreeSet<String>> {
         read::known_keys(&mut *self.snapshot().await?, keys).await
     }
 
     async fn audit(&self, product: &ProductName, limit: u32) -> Result<Vec<AuditEntry>> {
-        read::audit(&mut *self.snapshot().await?, product, limit).await
+        audit::of_product(&mut *self.snapshot().await?, product, limit).await
+    }
+
+    async fn audit_after(&self, after: Revision, limit: u32) -> Result<AuditPage> {
+        audit::after(&mut *self.snapshot().await?, after, limit).await
     }
 
     async fn listen(&self) -> Result<Box<dyn Listener>> {

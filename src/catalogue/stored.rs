@@ -9,18 +9,23 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Audit, AuditEntry, Reservation};
+use super::{Audit, Description, Reservation};
+
 use crate::{
     domain::{
-        ChannelName, Digests, FileName, Hardware, Image, Product, ProductName, ProductSettings, ProductState,
-        Promotion, Recall, Release, Revision, Version,
+        Attachment, ChannelName, Digests, FileName, Hardware, Image, Product, ProductName, ProductSettings,
+        ProductState, Promotion, Recall, Release, Revision, Security, Version,
     },
     error::{Error, Kind, Result},
 };
+
+mod audit;
+
+pub(super) use audit::{AuditRow, audit_hash, audit_page, new_entry, settings_audit};
 
 pub(super) struct ProductRow {
     pub id: Uuid,
@@ -38,6 +43,17 @@ pub(super) struct ReleaseRow {
     pub created_at: DateTime<Utc>,
     pub recalled_at: Option<DateTime<Utc>>,
     pub recall_reason: Option<String>,
+    pub security: Option<serde_json::Value>,
+}
+
+pub(super) struct AttachmentRow {
+    pub release_id: Uuid,
+    pub name: String,
+    pub kind: String,
+    pub specification: String,
+    pub size: i64,
+    pub sha256: Vec<u8>,
+    pub created_at: DateTime<Utc>,
 }
 
 pub(super) struct ImageRow {
@@ -70,17 +86,6 @@ pub(super) struct ReservationRow {
     pub expired: bool,
 }
 
-pub(super) struct AuditRow {
-    pub at: DateTime<Utc>,
-    pub product: String,
-    pub revision: i64,
-    pub actor: String,
-    pub action: String,
-    pub version: Option<String>,
-    pub channel: Option<String>,
-    pub details: serde_json::Value,
-}
-
 /// [`ProductSettings`] as stored. Unlike those, it ignores what it does not know: while replicas are upgraded one by
 /// one, the old ones read what the new ones wrote.
 #[derive(Default, Serialize, Deserialize)]
@@ -88,12 +93,28 @@ pub(super) struct AuditRow {
 struct StoredSettings {
     hardware: BTreeSet<Hardware>,
     max_image_bytes: Option<u64>,
+    support_end: Option<NaiveDate>,
 }
 
 /// The settings as they are stored.
 pub(super) fn settings(settings: &ProductSettings) -> serde_json::Value {
-    let ProductSettings { hardware, max_image_bytes } = settings.clone();
-    serde_json::to_value(StoredSettings { hardware, max_image_bytes }).expect("has only string keys")
+    let ProductSettings { hardware, max_image_bytes, support_end } = settings.clone();
+    serde_json::to_value(StoredSettings { hardware, max_image_bytes, support_end })
+        .expect("has only string keys")
+}
+
+/// What a release fixes, as it is stored.
+pub(super) fn security(security: &Security) -> serde_json::Value {
+    serde_json::to_value(security).expect("has only string keys")
+}
+
+/// The texts of a description that the audit entry does not repeat.
+pub(super) fn texts_of(description: &Description) -> Option<&str> {
+    match description {
+        Description::Notes(notes) => notes.as_deref(),
+        Description::Attach(attachment, _) => Some(&attachment.specification),
+        Description::Security(_) | Description::Detach(_) => None,
+    }
 }
 
 /// A stored text as its type.
@@ -166,8 +187,10 @@ pub(super) fn check_texts<'a>(audit: &Audit, more: impl IntoIterator<Item = &'a 
             _ => false,
         }
     }
-    let nul = audit.actor.contains('\0')
+    let nul = audit.actor.name.contains('\0')
         || has_nul(&audit.details)
+        || has_nul(&audit.before)
+        || audit.verdict.iter().any(|code| code.contains('\0'))
         || more.into_iter().any(|text| text.contains('\0'));
     if !nul {
         return Ok(());
@@ -177,11 +200,12 @@ pub(super) fn check_texts<'a>(audit: &Audit, more: impl IntoIterator<Item = &'a 
 
 impl ProductRow {
     pub fn into_product(self) -> Result<Product> {
-        let StoredSettings { hardware, max_image_bytes } = parsed(serde_json::from_value(self.settings))?;
+        let StoredSettings { hardware, max_image_bytes, support_end } =
+            parsed(serde_json::from_value(self.settings))?;
         Ok(Product {
             id: self.id,
             name: parsed(ProductName::parse(&self.name))?,
-            settings: ProductSettings { hardware, max_image_bytes },
+            settings: ProductSettings { hardware, max_image_bytes, support_end },
             created_at: self.created_at,
             revision: Revision(count(self.revision)?),
         })
@@ -203,21 +227,6 @@ impl ReservationRow {
     }
 }
 
-impl AuditRow {
-    pub fn into_entry(self) -> Result<AuditEntry> {
-        Ok(AuditEntry {
-            at: self.at,
-            product: parsed(ProductName::parse(&self.product))?,
-            revision: Revision(count(self.revision)?),
-            actor: self.actor,
-            action: self.action,
-            version: self.version,
-            channel: self.channel,
-            details: self.details,
-        })
-    }
-}
-
 impl ImageRow {
     fn into_image(self) -> Result<Image> {
         Ok(Image {
@@ -236,16 +245,34 @@ impl ImageRow {
     }
 }
 
+impl AttachmentRow {
+    pub fn into_attachment(self) -> Result<Attachment> {
+        Ok(Attachment {
+            name: parsed(FileName::parse(&self.name))?,
+            kind: parsed(serde_json::from_value(self.kind.into()))?,
+            specification: self.specification,
+            size: count(self.size)?,
+            sha256: digest(self.sha256)?,
+            created_at: self.created_at,
+        })
+    }
+}
+
 /// Products with all that belongs to them; every list keeps the order of its rows.
 pub(super) fn assemble(
     products: Vec<Product>,
     releases: Vec<ReleaseRow>,
     images: Vec<ImageRow>,
     promotions: Vec<PromotionRow>,
+    attachments: Vec<AttachmentRow>,
 ) -> Result<Vec<ProductState>> {
     let mut images_of: HashMap<Uuid, Vec<Image>> = HashMap::new();
     for row in images {
         images_of.entry(row.release_id).or_default().push(row.into_image()?);
+    }
+    let mut attachments_of: HashMap<Uuid, Vec<Attachment>> = HashMap::new();
+    for row in attachments {
+        attachments_of.entry(row.release_id).or_default().push(row.into_attachment()?);
     }
     let mut releases_of: HashMap<Uuid, Vec<Release>> = HashMap::new();
     for row in releases {
@@ -262,6 +289,8 @@ pub(super) fn assemble(
             floor: false,
             upgrade_from: None,
             images: images_of.remove(&row.id).unwrap_or_default(),
+            security: row.security.map(serde_json::from_value).transpose().map_err(Error::internal)?,
+            attachments: attachments_of.remove(&row.id).unwrap_or_default(),
         });
     }
     let mut promotions_of: HashMap<Uuid, Vec<Promotion>> = HashMap::new();

@@ -116,6 +116,34 @@ impl Client {
         self.finish(self.authorized(request).send_json(body))
     }
 
+    /// `PUT` of bytes.
+    ///
+    /// # Errors
+    /// When there is no answer, or none of 2xx.
+    pub fn put_bytes(&self, path: &str, query: &[(&str, String)], bytes: &[u8]) -> Result<Answer, Failure> {
+        let request: RequestBuilder<WithBody> = self.agent.put(self.server.url.join(path));
+        let request = request.query_pairs(query.iter().map(|(key, value)| (*key, value.as_str())));
+        self.finish(self.authorized(request).send(bytes))
+    }
+
+    /// `DELETE`.
+    ///
+    /// # Errors
+    /// When there is no answer, or none of 2xx.
+    pub fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        let request: RequestBuilder<WithoutBody> = self.agent.delete(self.server.url.join(path));
+        self.finish(self.authorized(request).call())
+    }
+
+    /// `GET` of bytes.
+    ///
+    /// # Errors
+    /// When there is no answer, or none of 2xx.
+    pub fn get_bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let request: RequestBuilder<WithoutBody> = self.agent.get(self.server.url.join(path));
+        Ok(self.receive(self.authorized(request).call())?.2)
+    }
+
     /// `POST` of a JSON document.
     ///
     /// # Errors
@@ -138,6 +166,23 @@ impl Client {
     /// # Errors
     /// When there is no answer, or none of 2xx.
     pub fn finish(&self, outcome: Result<Response<Body>, ureq::Error>) -> Result<Answer, Failure> {
+        let (status, retry_after, body) = self.receive(outcome)?;
+        let document = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&body) };
+        let document = document.map_err(|_| {
+            let url = &self.server.url;
+            Failure::ours(format!(
+                "{url} answers, but not as a Firmament server does; {}",
+                self.check_option()
+            ))
+        })?;
+        Ok(Answer { status, retry_after, document })
+    }
+
+    /// The status, the delay and the body of a 2xx answer.
+    fn receive(
+        &self,
+        outcome: Result<Response<Body>, ureq::Error>,
+    ) -> Result<(u16, Option<Duration>, Vec<u8>), Failure> {
         let mut response = outcome.map_err(|error| self.no_answer(&error))?;
         let status = response.status();
         let retry_after = response.headers().get(header::RETRY_AFTER).and_then(delay);
@@ -156,15 +201,7 @@ impl Client {
             return Err(self.refused(status, retry_after, &body.unwrap_or_default()));
         }
         let body = body.map_err(|error| self.no_answer(&error))?;
-        let document = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&body) };
-        let document = document.map_err(|_| {
-            let url = &self.server.url;
-            Failure::ours(format!(
-                "{url} answers, but not as a Firmament server does; {}",
-                self.check_option()
-            ))
-        })?;
-        Ok(Answer { status: status.as_u16(), retry_after, document })
+        Ok((status.as_u16(), retry_after, body))
     }
 
     fn refused(&self, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Failure {

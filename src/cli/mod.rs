@@ -23,6 +23,7 @@ mod progress;
 mod promote;
 mod publish;
 mod recall;
+mod release;
 mod releases;
 #[cfg(test)]
 mod replay;
@@ -85,11 +86,14 @@ pub enum ClientCommand {
     Promote(promote::PromoteArguments),
     /// Take a release back: it is offered no longer
     Recall(recall::RecallArguments),
+    /// What a release says of itself: notes, security, bill of materials
+    #[command(subcommand)]
+    Release(release::ReleaseCommand),
     /// List the releases of a product
     Releases(releases::ReleasesArguments),
     /// Ask for newer firmware, as a device would (exit code 3: there is none)
     Check(check::CheckArguments),
-    /// Show who changed what in a product
+    /// Show who changed what in a product; verify and export the log of all
     Audit(audit::AuditArguments),
     /// The backup bucket
     #[command(subcommand)]
@@ -136,9 +140,10 @@ impl ClientCommand {
             Self::Publish(arguments) => arguments.connection.json,
             Self::Promote(arguments) => arguments.connection.json,
             Self::Recall(arguments) => arguments.connection.json,
+            Self::Release(command) => command.connection().json,
             Self::Releases(arguments) => arguments.connection.json,
             Self::Check(arguments) => arguments.connection.json,
-            Self::Audit(arguments) => arguments.connection.json,
+            Self::Audit(arguments) => arguments.connection().json,
             Self::Health(arguments) => arguments.connection.json,
             Self::Backup(_) => false,
         }
@@ -150,6 +155,7 @@ impl ClientCommand {
             Self::Publish(arguments) => publish::run(arguments, terminal),
             Self::Promote(arguments) => promote::run(arguments, terminal),
             Self::Recall(arguments) => recall::run(arguments, terminal),
+            Self::Release(command) => release::run(command, terminal),
             Self::Releases(arguments) => releases::run(arguments, terminal),
             Self::Check(arguments) => check::run(arguments, terminal),
             Self::Audit(arguments) => audit::run(arguments, terminal),
@@ -204,6 +210,16 @@ mod tests {
             "firmament openapi",
             "firmament openapi device",
             "firmament audit --product p",
+            "firmament product create p --support-end 2031-12-31",
+            "firmament release show --product p --version 1.4.0",
+            "firmament release attach sbom.cdx.json --product p --version 1.4.0 --name sbom.json --replace",
+            "firmament release attachment sbom.json --product p --version 1.4.0 --output x",
+            "firmament release detach sbom.json --product p --version 1.4.0",
+            "firmament release security --product p --version 1.4.0 --severity high --cve CVE-2026-1234",
+            "firmament release security --product p --version 1.4.0 --clear",
+            "firmament release notes --product p --version 1.4.0 --file NOTES.md",
+            "firmament audit verify --file log.jsonl --server http://x",
+            "firmament audit export --after 7",
             "firmament health",
         ] {
             assert!(parsed(line).is_ok(), "{line}: {:?}", parsed(line).err());
@@ -220,6 +236,13 @@ mod tests {
             "firmament publish f --product p --version 1.0.0+7",
             "firmament promote --product p --version 1.0.0 --channel c --allow-downgrade",
             "firmament product",
+            "firmament audit",
+            "firmament audit verify --expect-head 7",
+            "firmament release security --product p --version 1.4.0",
+            "firmament release security --product p --version 1.4.0 --severity bad",
+            "firmament release security --product p --version 1.4.0 --severity high --cve CVE-26-1",
+            "firmament release notes --product p --version 1.4.0",
+            "firmament product create p --support-end soon",
         ] {
             assert_eq!(exit_code_of(&parsed(line).expect_err(line)), 1, "{line}");
         }

@@ -130,6 +130,23 @@ impl Terminal {
         paint(self.colour_stdout, "1", text)
     }
 
+    /// Prints a line of a result that is too long to be held as a whole.
+    ///
+    /// # Errors
+    /// When stdout cannot be written to; the code is 0 when whoever reads us has read enough.
+    pub fn line(&self, text: &str) -> Result<(), Failure> {
+        writeln!(io::stdout().lock(), "{text}").map_err(unwritable)
+    }
+
+    /// Writes a result that is a file, byte for byte.
+    ///
+    /// # Errors
+    /// As [`Self::line`].
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(unwritable)
+    }
+
     /// Says something that is not the result, on stderr.
     pub fn note(&self, text: &str) {
         // Nothing is left to do when stderr is closed.
@@ -144,8 +161,11 @@ impl Terminal {
     /// Prints the outcome and returns the exit code.
     pub fn finish(&self, outcome: Result<Report, Failure>) -> u8 {
         let printed = match &outcome {
+            // It was printed line by line.
+            Ok(report) if report.text.is_empty() => Ok(()),
             Ok(report) if self.json => print(&pretty(&report.document)),
             Ok(report) => print(&report.text),
+            Err(failure) if failure.code == DONE => Ok(()),
             Err(failure) => {
                 self.explain(failure);
                 if self.json { print(&pretty(&failure.as_document())) } else { Ok(()) }
@@ -181,6 +201,12 @@ fn explanation(failure: &Failure) -> String {
         text.push_str(&format!("\n  {}: {}", plain(&reason.code), plain(&reason.message)));
     }
     text
+}
+
+/// Whoever reads us may have read enough, as `head` does.
+fn unwritable(error: io::Error) -> Failure {
+    let code = if error.kind() == io::ErrorKind::BrokenPipe { DONE } else { OURS };
+    Failure { code, ..Failure::ours(format!("cannot write to standard output: {error}")) }
 }
 
 fn paint(colour: bool, code: &str, text: &str) -> String {

@@ -1,5 +1,6 @@
 //! `firmament product`: creates, lists and shows products.
 
+use chrono::NaiveDate;
 use clap::{Args, Subcommand};
 
 use super::{
@@ -36,6 +37,9 @@ pub struct CreateArguments {
     /// The largest image that is accepted
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     max_image_bytes: Option<u64>,
+    /// Until when you support it, such as 2031-12-31
+    #[arg(long, value_name = "DATE")]
+    support_end: Option<NaiveDate>,
     /// If it exists with other settings, replace them
     #[arg(long)]
     replace: bool,
@@ -88,6 +92,7 @@ fn create(arguments: &CreateArguments, client: &Client, terminal: &Terminal) -> 
     let body = ProductBody {
         hardware: arguments.hardware.iter().map(ToString::to_string).collect(),
         max_image_bytes: arguments.max_image_bytes,
+        support_end: arguments.support_end,
     };
     // A PUT replaces all settings: `create` must not reset those of a product that is in use.
     if !arguments.replace
@@ -126,7 +131,13 @@ fn existing(slug: &ProductName, client: &Client) -> Result<Option<ProductView>, 
 
 fn described(settings: &ProductBody) -> String {
     let limit = settings.max_image_bytes.map(|limit| format!(", images of up to {}", exact_size(limit)));
-    format!("hardware {}{}", names(&settings.hardware, "any"), limit.unwrap_or_default())
+    let support = settings.support_end.map(|end| format!(", supported until {end}"));
+    format!(
+        "hardware {}{}{}",
+        names(&settings.hardware, "any"),
+        limit.unwrap_or_default(),
+        support.unwrap_or_default()
+    )
 }
 
 fn list(client: &Client) -> Result<Report, Failure> {
@@ -167,6 +178,7 @@ mod tests {
             slug: ProductName::parse("p").expect("a name"),
             hardware: vec![Hardware::parse("rev-a").expect("a name")],
             max_image_bytes: Some(2048),
+            support_end: None,
             replace,
             connection: server.options(),
         })

@@ -10,7 +10,11 @@
 //! - [`offers`]: what one product offers, packed for checks
 //! - [`snapshot`]: the immutable index that answers checks
 //! - [`decision`]: what a device is told, and why
+//! - [`attachment`]: documents of a release, and what it fixes
+//! - [`audit`]: the entries of the audit log, and the chain that holds them together
 
+pub mod attachment;
+pub mod audit;
 pub mod decision;
 pub mod ladder;
 pub mod name;
@@ -19,6 +23,8 @@ pub mod product;
 pub mod snapshot;
 pub mod version;
 
+pub use attachment::{Attachment, AttachmentKind, CveId, Security, Severity};
+pub use audit::{AuditEntry, AuditHash, Shown};
 pub use decision::{Decision, Question, decide};
 pub use name::{ChannelName, FileName, Hardware, NameError, ProductName, key_of};
 pub use offers::{ChannelOffers, Offer, ProductOffers};

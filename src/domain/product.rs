@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{ChannelName, FileName, Hardware, ProductName, Revision, Version};
+use super::{Attachment, ChannelName, FileName, Hardware, ProductName, Revision, Security, Version};
 
 /// What a publisher may set on a product.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub struct ProductSettings {
     pub hardware: BTreeSet<Hardware>,
     /// The largest image, in bytes; `None` = the global limit alone.
     pub max_image_bytes: Option<u64>,
+    /// Until when the manufacturer supports it.
+    pub support_end: Option<NaiveDate>,
 }
 
 /// A device type that shares firmware.
@@ -87,7 +89,7 @@ pub struct Release {
     pub id: Uuid,
     /// Unique within the product.
     pub version: Version,
-    /// Free text for people.
+    /// For people, in Markdown.
     pub notes: Option<String>,
     /// When its first image was stored.
     pub created_at: DateTime<Utc>,
@@ -99,6 +101,10 @@ pub struct Release {
     pub recall: Option<Recall>,
     /// In the order of their upload.
     pub images: Vec<Image>,
+    /// That it fixes vulnerabilities.
+    pub security: Option<Security>,
+    /// Its documents, by name.
+    pub attachments: Vec<Attachment>,
 }
 
 /// An image that a channel may offer.

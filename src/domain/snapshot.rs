@@ -165,6 +165,8 @@ pub(crate) mod tests {
                 upgrade_from: None,
                 recall: recalled.then(|| Recall { at, reason: "bad".into(), replacement: None }),
                 images,
+                security: None,
+                attachments: Vec::new(),
             });
         }
         state

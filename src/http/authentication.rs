@@ -3,10 +3,10 @@
 //! Tokens come from the settings and the data directory, so authentication needs no database. Only SHA-256 digests
 //! are kept, compared in constant time.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use axum::{
-    extract::{FromRef, FromRequestParts},
+    extract::{ConnectInfo, FromRef, FromRequestParts},
     http::{header, request::Parts},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -15,6 +15,7 @@ use subtle::ConstantTimeEq;
 
 use super::problem::HttpError;
 use crate::{
+    catalogue::Actor,
     config::{Scope, TokenSettings},
     domain::ProductName,
     error::{Error, Kind, Result},
@@ -28,10 +29,12 @@ pub struct Tokens(Vec<([u8; 32], Arc<Caller>)>);
 
 /// Who is calling: a token that was presented and is known. An extractor: a handler that takes it is reached only with
 /// a valid token.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The token's name.
     pub name: String,
+    /// The other end of the connection.
+    remote: Option<SocketAddr>,
     scopes: Vec<Scope>,
     products: BTreeSet<ProductName>,
 }
@@ -42,12 +45,17 @@ impl Tokens {
         first: &SecretString,
         named: impl IntoIterator<Item = (&'a String, &'a TokenSettings)>,
     ) -> Self {
-        let all = Caller { name: FIRST_TOKEN.into(), scopes: vec![Scope::Admin], products: BTreeSet::new() };
+        let all = Caller {
+            name: FIRST_TOKEN.into(),
+            remote: None,
+            scopes: vec![Scope::Admin],
+            products: BTreeSet::new(),
+        };
         let named = named.into_iter().map(|(name, token)| {
             let products = token.products.iter().cloned().collect();
             (
                 digest(&token.token),
-                Arc::new(Caller { name: name.clone(), scopes: token.scopes.clone(), products }),
+                Arc::new(Caller { name: name.clone(), remote: None, scopes: token.scopes.clone(), products }),
             )
         });
         Self(std::iter::once((digest(first), Arc::new(all))).chain(named).collect())
@@ -91,14 +99,35 @@ impl Caller {
         }
     }
 
+    /// Whether it may do this to all products at once.
+    ///
+    /// # Errors
+    /// Kind `Forbidden` with what is lacking.
+    pub fn authorize_everywhere(&self, scope: Scope) -> Result<()> {
+        self.authorize(scope, None)?;
+        if self.products.is_empty() {
+            return Ok(());
+        }
+        let name = &self.name;
+        let message = format!(
+            "token {name:?} may touch some products only, and this is about all: use another token, or ask for one product"
+        );
+        Err(Error::new(Kind::Forbidden, "product-forbidden", message))
+    }
+
+    /// Who and from where, for the audit log.
+    pub fn actor(&self) -> Actor {
+        Actor { name: self.name.clone(), remote: self.remote }
+    }
+
     /// Whether the product is among the token's.
     pub fn sees(&self, product: &ProductName) -> bool {
         self.products.is_empty() || self.products.contains(product)
     }
 }
 
-/// The extractor's output: cheap to clone.
-pub struct Authenticated(pub Arc<Caller>);
+/// The extractor's output.
+pub struct Authenticated(pub Caller);
 
 impl<S> FromRequestParts<S> for Authenticated
 where
@@ -124,11 +153,16 @@ where
         };
         let tokens = Arc::<Tokens>::from_ref(state);
         let caller = tokens.caller(token);
-        caller.map(Self).ok_or_else(|| {
-            unauthenticated(
+        let Some(caller) = caller else {
+            return Err(unauthenticated(
                 "this token is not known: compare it with DATA_DIR/publisher.token or the settings",
-            )
-        })
+            ));
+        };
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        // A listener for both families sees IPv4 peers as ::ffff:a.b.c.d.
+        let remote = peer.map(|ConnectInfo(peer)| SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+        tracing::Span::current().record("actor", &caller.name);
+        Ok(Self(Caller { remote, ..(*caller).clone() }))
     }
 }
 

@@ -39,7 +39,7 @@ pub async fn publisher(
         .filter(|id| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic() && b != b'"'));
     let id = sane.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("request", id, %method, path);
+    let span = tracing::info_span!("request", id, %method, path, actor = tracing::field::Empty);
     let began = std::time::Instant::now();
     let mut response = guarded(request, next).instrument(span.clone()).await;
     let _entered = span.enter();

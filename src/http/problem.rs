@@ -122,6 +122,10 @@ fn log(error: &Error, status: StatusCode, request_id: Option<&str>) {
     let (status, code, cause) = (status.as_u16(), error.code(), error.cause());
     if error.is_ours() {
         tracing::error!(request_id, status, code, cause, "{error}");
+    } else if !error.reasons().is_empty() {
+        // What the version check refused is no change, so the audit log has nothing of it.
+        let reasons: Vec<_> = error.reasons().iter().map(|reason| reason.code.as_ref()).collect();
+        tracing::info!(request_id, status, code, reasons = reasons.join(","), "refused");
     } else {
         tracing::debug!(request_id, status, code, cause, "{error}");
     }

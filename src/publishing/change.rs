@@ -1,13 +1,15 @@
 //! Promote and recall: changes of what is offered, without bytes.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::{ATTEMPTS, Publishing, too_contended};
 use crate::{
-    catalogue::{Audit, Promote, Written},
-    domain::{ChannelName, ProductName, ProductState, Release, Version},
+    catalogue::{Actor, Audit, Promote, Written},
+    domain::{ChannelName, ProductName, ProductState, Release, Shown, Version},
     error::{Error, Kind, Result},
-    version_check::{self, Consent, Promotable},
+    version_check::{self, Consent, Promotable, rule},
 };
 
 /// A request to offer a stored release on a channel.
@@ -21,8 +23,8 @@ pub struct Promotion {
     pub channel: ChannelName,
     /// What the publisher confirms.
     pub consent: Consent,
-    /// The name of the token.
-    pub actor: String,
+    /// Who and from where.
+    pub actor: Actor,
 }
 
 /// A request to take a release back.
@@ -34,8 +36,8 @@ pub struct Recalling {
     pub version: Version,
     /// Why.
     pub reason: String,
-    /// The name of the token.
-    pub actor: String,
+    /// Who and from where.
+    pub actor: Actor,
 }
 
 impl Publishing {
@@ -67,7 +69,10 @@ impl Publishing {
                 version: Some(request.version.clone()),
                 channel: Some(request.channel.clone()),
                 details: consent_details(&request.consent, &withdraw),
+                verdict: overridden(&request.consent, &withdraw),
+                ..Audit::default()
             };
+            let audit = audit.showing(offers_of(&request.channel), &state);
             let change = Promote { channel: request.channel.clone(), images, withdraw };
             let written =
                 self.catalogue.promote(&request.product, &change, state.product.revision, &audit).await?;
@@ -75,7 +80,7 @@ impl Publishing {
                 self.changed.notify_one();
                 tracing::info!(
                     product = %request.product, version = %request.version, channel = %request.channel,
-                    actor = request.actor, "promoted"
+                    actor = %request.actor, "promoted"
                 );
                 return Ok(state);
             }
@@ -97,9 +102,10 @@ impl Publishing {
                 actor: request.actor.clone(),
                 action: "release.recall",
                 version: Some(request.version.clone()),
-                channel: None,
                 details: serde_json::json!({ "reason": request.reason }),
+                ..Audit::default()
             };
+            let audit = audit.showing(Shown::release_and_offers(&state, &request.version), &state);
             let written = self
                 .catalogue
                 .recall(&request.product, &request.version, &request.reason, state.product.revision, &audit)
@@ -108,7 +114,7 @@ impl Publishing {
                 self.changed.notify_one();
                 tracing::warn!(
                     product = %request.product, version = %request.version, reason = request.reason,
-                    actor = request.actor, "recalled"
+                    actor = %request.actor, "recalled"
                 );
                 return Ok(state);
             }
@@ -131,6 +137,18 @@ pub fn release_of<'a>(state: &'a ProductState, version: &Version) -> Result<&'a 
             format!("product {} has no release {version}{hint}: publish it first", state.product.name),
         )
     })
+}
+
+/// What the audit log shows of a promotion.
+pub(super) fn offers_of(channel: &ChannelName) -> Shown {
+    Shown { channels: BTreeSet::from([channel.clone()]), ..Shown::default() }
+}
+
+/// The codes of the rules that the publisher has overridden.
+pub(super) fn overridden(consent: &Consent, withdrawn: &[Uuid]) -> Vec<String> {
+    let rules =
+        [(!withdrawn.is_empty(), rule::VERSION_NOT_NEWER), (consent.allow_same_bytes, rule::SAME_BYTES)];
+    rules.into_iter().filter(|(overridden, _)| *overridden).map(|(_, rule)| rule.to_owned()).collect()
 }
 
 /// What the audit log keeps of an overridden rule.

@@ -7,13 +7,16 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    ATTEMPTS, Publication, Published, Publishing, change::consent_details, crash, digest::arrived, failure,
-    too_contended,
+    ATTEMPTS, Publication, Published, Publishing,
+    change::{consent_details, offers_of, overridden},
+    crash,
+    digest::arrived,
+    failure, too_contended,
 };
 use crate::{
     bucket::StoredObject,
     catalogue::{Audit, NewImage, Promote, Reservation, Written},
-    domain::{Digests, Image, ProductState},
+    domain::{Digests, Image, ProductState, Shown},
     error::{Error, Kind, Result},
     version_check::{self, Promotable},
 };
@@ -78,7 +81,16 @@ impl Publishing {
                     version: Some(candidate.version.clone()),
                     channel: candidate.channel.clone(),
                     details: consent_details(&candidate.consent, withdrawn),
+                    verdict: overridden(&candidate.consent, withdrawn),
+                    ..Audit::default()
                 };
+                let shown = Shown {
+                    release: Some(candidate.version.clone()),
+                    image: Some(reservation.id),
+                    channels: candidate.channel.iter().cloned().collect(),
+                    ..Shown::default()
+                };
+                let audit = audit.showing(shown, &state);
                 unanswered = true;
                 let written =
                     self.catalogue.publish(&new, promote.as_ref(), state.product.revision, &audit).await?;
@@ -93,12 +105,19 @@ impl Publishing {
                     tracing::info!(
                         product = %request.product, version = %candidate.version, filename = %candidate.filename,
                         channel = candidate.channel.as_ref().map(tracing::field::display), size = stored.size,
-                        actor = request.actor, "published"
+                        actor = %request.actor, "published"
                     );
                     return Ok(Published { state, image: reservation.id, created: true });
                 }
                 Ok(Written::Stale) => {}
-                Ok(Written::Lost) => return Err(failure::lost()),
+                // Also when an attempt whose answer was lost took effect only after the next had looked.
+                Ok(Written::Lost) => match self.product(&request.product).await? {
+                    state if state.image(reservation.id).is_some() => {
+                        self.changed.notify_one();
+                        return Ok(Published { state, image: reservation.id, created: true });
+                    }
+                    _ => return Err(failure::lost()),
+                },
                 Err(error) if error.kind() == Kind::Unavailable && Instant::now() < patience => {
                     tracing::warn!(
                         cause = error.cause(),
@@ -136,10 +155,18 @@ impl Publishing {
                     version: Some(candidate.version.clone()),
                     channel: Some(channel.clone()),
                     details: consent_details(&candidate.consent, &withdraw),
+                    verdict: overridden(&candidate.consent, &withdraw),
+                    ..Audit::default()
                 };
+                let audit = audit.showing(offers_of(channel), &state);
                 let change = Promote { channel: channel.clone(), images: vec![image], withdraw };
                 let revision = state.product.revision;
-                match self.catalogue.promote(&request.product, &change, revision, &audit).await? {
+                let written = self.catalogue.promote(&request.product, &change, revision, &audit).await;
+                let written = written.map_err(|error| match error.kind() {
+                    Kind::Unavailable => failure::commit_unknown(error),
+                    _ => error,
+                });
+                match written? {
                     Written::Done(now) => {
                         self.changed.notify_one();
                         state = now;

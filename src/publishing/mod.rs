@@ -46,12 +46,14 @@ mod body;
 mod change;
 mod commit;
 pub mod crash;
+mod describe;
 pub mod digest;
 mod failure;
 mod lease;
 mod publish;
 
 pub use change::{Promotion, Recalling, release_of};
+pub use describe::{Described, Describing, Saying, unknown as unknown_attachment};
 pub use publish::{Publication, Published};
 
 use lease::Held;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     bucket::{ObjectFacts, StoredObject, Upload},
-    catalogue::{Reservation, Reserved},
+    catalogue::{Actor, Reservation, Reserved},
     domain::{Digests, ProductName, ProductState},
     error::{Error, Kind, Result},
     version_check::{self, Admission, Candidate},
@@ -39,8 +39,8 @@ pub struct Publication {
     pub candidate: Candidate,
     /// The release's notes.
     pub notes: Option<String>,
-    /// The name of the token.
-    pub actor: String,
+    /// Who and from where.
+    pub actor: Actor,
 }
 
 /// A publish that is done.
@@ -74,7 +74,7 @@ impl Publishing {
     /// # Errors
     /// `NotFound`, `Conflict`, `Refused`, `TooLarge` by the version check; `Interrupted` when the body ends early;
     /// `Busy` when too much is under way; or what catalogue and bucket fail with. After any of these, nothing of
-    /// it is visible.
+    /// it is visible; but after code `catalogue-lost-at-commit`, nobody knows.
     pub async fn publish<S, E>(&self, request: &Publication, body: S) -> Result<Published>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,

@@ -18,6 +18,7 @@ mod channel;
 mod image;
 pub mod inspect;
 pub mod rule;
+pub mod sbom;
 
 use std::borrow::Cow;
 

@@ -17,7 +17,9 @@ use uuid::Uuid;
 
 use crate::postgres::Database;
 
+mod audit_log;
 mod changes;
+mod describing;
 mod on_postgres_only;
 mod on_sqlite_only;
 mod products;
@@ -92,6 +94,14 @@ conformance! {
         concurrent_changes_are_serial_and_a_follower_sees_them_all,
         a_listener_hears_a_change,
         migrating_again_does_nothing;
+    describing:
+        notes_and_security_come_back_exactly,
+        documents_are_attached_replaced_and_removed,
+        describing_on_old_facts_is_stale_and_an_unknown_release_is_told;
+    audit_log:
+        every_change_is_linked_and_pages_tell_all,
+        an_entry_tells_who_from_where_and_what_it_replaced,
+        many_writers_make_one_chain;
 }
 
 async fn sqlite(folder: &tempfile::TempDir) -> SqliteCatalogue {
@@ -115,13 +125,7 @@ fn hardware(names: &[&str]) -> BTreeSet<Hardware> {
 }
 
 fn audit(action: &'static str) -> Audit {
-    Audit {
-        actor: "tester".to_owned(),
-        action,
-        version: None,
-        channel: None,
-        details: serde_json::Value::Null,
-    }
+    Audit { actor: "tester".into(), action, ..Audit::default() }
 }
 
 /// A product with default settings.

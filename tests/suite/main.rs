@@ -5,6 +5,7 @@ mod bucket;
 mod catalogue;
 mod harness;
 mod layering;
+mod linearizable;
 mod openapi;
 mod postgres;
 mod process;

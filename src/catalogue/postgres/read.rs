@@ -1,22 +1,22 @@
 //! Reading what has been published.
 //!
 //! Whatever takes several statements reads in one `repeatable read` transaction, so that a product is told as it was
-//! at one moment. A page of products takes five statements, however many releases they have.
+//! at one moment. A page of products takes six statements, however many releases they have.
 
 use std::collections::BTreeSet;
 
 use sqlx::{Connection, PgConnection, postgres::PgTransaction};
 
 use super::super::{
-    AuditEntry, Changes,
-    stored::{self, AuditRow, ImageRow, ProductRow, PromotionRow, ReleaseRow},
+    Changes,
+    stored::{self, AttachmentRow, ImageRow, ProductRow, PromotionRow, ReleaseRow},
 };
 use crate::{
     domain::{Product, ProductName, ProductState, Revision},
     error::Result,
 };
 
-async fn begin(connection: &mut PgConnection) -> Result<PgTransaction<'_>> {
+pub(super) async fn begin(connection: &mut PgConnection) -> Result<PgTransaction<'_>> {
     Ok(connection.begin_with("begin isolation level repeatable read, read only").await?)
 }
 
@@ -98,7 +98,8 @@ async fn states(connection: &mut PgConnection, products: Vec<Product>) -> Result
     let ids: Vec<_> = products.iter().map(|product| product.id).collect();
     let releases = sqlx::query_as!(
         ReleaseRow,
-        "select id, product_id, version, notes, created_at, recalled_at, recall_reason from releases
+        "select id, product_id, version, notes, created_at, recalled_at, recall_reason, security
+         from releases
          where product_id = any($1) order by created_at, id",
         &ids
     )
@@ -118,32 +119,21 @@ async fn states(connection: &mut PgConnection, products: Vec<Product>) -> Result
          where product_id = any($1) order by promoted_at, channel, image_id",
         &ids
     )
+    .fetch_all(&mut *connection)
+    .await?;
+    let attachments = sqlx::query_as!(
+        AttachmentRow,
+        "select release_id, name, kind, specification, size, sha256, created_at from attachments
+         where product_id = any($1) order by name",
+        &ids
+    )
     .fetch_all(connection)
     .await?;
-    stored::assemble(products, releases, images, promotions)
+    stored::assemble(products, releases, images, promotions, attachments)
 }
 
 pub(super) async fn known_keys(connection: &mut PgConnection, keys: &[String]) -> Result<BTreeSet<String>> {
     let known =
         sqlx::query_scalar!("select key from images where key = any($1)", keys).fetch_all(connection).await?;
     Ok(known.into_iter().collect())
-}
-
-pub(super) async fn audit(
-    connection: &mut PgConnection,
-    product: &ProductName,
-    limit: u32,
-) -> Result<Vec<AuditEntry>> {
-    let rows = sqlx::query_as!(
-        AuditRow,
-        "select audit.at, products.name as product, audit.revision, audit.actor, audit.action, audit.version,
-                audit.channel, audit.details
-         from audit join products on products.id = audit.product_id
-         where products.name = $1 order by audit.revision desc limit $2",
-        product.as_str(),
-        i64::from(limit)
-    )
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter().map(AuditRow::into_entry).collect()
 }

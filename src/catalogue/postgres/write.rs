@@ -16,6 +16,7 @@ use super::{
         Audit, NewImage, Promote, Written, failure,
         stored::{self, ProductRow},
     },
+    audit,
     listener::CHANNEL,
     read,
 };
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// Takes the next revision; until this transaction ends, nobody else can.
-async fn next_revision(connection: &mut PgConnection) -> Result<i64> {
+pub(super) async fn next_revision(connection: &mut PgConnection) -> Result<i64> {
     let revision =
         sqlx::query_scalar!("update catalogue_state set revision = revision + 1 returning revision")
             .fetch_one(connection)
@@ -35,7 +36,7 @@ async fn next_revision(connection: &mut PgConnection) -> Result<i64> {
 }
 
 /// Moves the product to the new revision if it is still at the judged one; `None` = it is not.
-async fn advance(
+pub(super) async fn advance(
     connection: &mut PgConnection,
     product: &ProductName,
     judged_at: Revision,
@@ -52,35 +53,23 @@ async fn advance(
     Ok(id)
 }
 
-/// Writes the audit entry and wakes the listeners.
-async fn record(
-    connection: &mut PgConnection,
-    product: Uuid,
-    revision: i64,
-    action: &str,
-    audit: &Audit,
-) -> Result<()> {
-    sqlx::query!(
-        "insert into audit (revision, at, product_id, actor, action, version, channel, details)
-         values ($1, clock_timestamp(), $2, $3, $4, $5, $6, $7)",
-        revision,
-        product,
-        audit.actor,
-        action,
-        audit.version.as_ref().map(ToString::to_string),
-        audit.channel.as_ref().map(ToString::to_string),
-        audit.details
-    )
-    .execute(&mut *connection)
-    .await?;
+/// Wakes the listeners at commit.
+async fn notify(connection: &mut PgConnection, revision: i64) -> Result<()> {
     sqlx::query!("select pg_notify($1, $2::bigint::text)", CHANNEL, revision).execute(connection).await?;
     Ok(())
 }
 
-/// Reads the product as the transaction has left it, and commits.
-async fn finish(mut transaction: PgTransaction<'_>, product: &ProductName) -> Result<Written<ProductState>> {
-    let state = read::state(&mut transaction, product).await?;
+/// Reads the product as the transaction has left it, writes the audit entry, and commits.
+pub(super) async fn finish(
+    mut transaction: PgTransaction<'_>,
+    product: (Uuid, &ProductName),
+    revision: i64,
+    audit: &Audit,
+) -> Result<Written<ProductState>> {
+    let state = read::state(&mut transaction, product.1).await?;
     let state = state.ok_or_else(|| Error::internal("the product vanished while it was being changed"))?;
+    audit::record(&mut transaction, product, revision, audit, audit.shown.of(&state)).await?;
+    notify(&mut transaction, revision).await?;
     transaction.commit().await?;
     Ok(Written::Done(state))
 }
@@ -103,6 +92,7 @@ pub(super) async fn put_product(
     // Again, now that nobody else can change it.
     let existing = read::find(&mut transaction, name).await?;
     let created = existing.is_none();
+    let audit = stored::settings_audit(audit, existing.as_ref().map(|product| &product.settings));
     let stored_settings = stored::settings(settings);
     let row = match existing {
         Some(product) if product.settings == *settings => {
@@ -136,8 +126,8 @@ pub(super) async fn put_product(
             .await?
         }
     };
-    let action = if created { "product.create" } else { "product.update" };
-    record(&mut transaction, row.id, revision, action, audit).await?;
+    audit::record(&mut transaction, (row.id, name), revision, &audit, stored_settings).await?;
+    notify(&mut transaction, revision).await?;
     transaction.commit().await?;
     Ok((row.into_product()?, created))
 }
@@ -205,8 +195,7 @@ pub(super) async fn publish(
     if let Some(promote) = promote {
         apply(&mut transaction, product, promote).await?;
     }
-    record(&mut transaction, product, revision, audit.action, audit).await?;
-    finish(transaction, &reservation.product).await
+    finish(transaction, (product, &reservation.product), revision, audit).await
 }
 
 pub(super) async fn promote(
@@ -224,8 +213,7 @@ pub(super) async fn promote(
         return Ok(Written::Stale);
     };
     apply(&mut transaction, id, promote).await?;
-    record(&mut transaction, id, revision, audit.action, audit).await?;
-    finish(transaction, product).await
+    finish(transaction, (id, product), revision, audit).await
 }
 
 /// Changes what a channel offers. An image that is not the product's breaks `promotions_image_fkey`: a defect.
@@ -282,6 +270,5 @@ pub(super) async fn recall(
             _ => Err(failure::no_release(product, version)),
         };
     }
-    record(&mut transaction, id, revision, audit.action, audit).await?;
-    finish(transaction, product).await
+    finish(transaction, (id, product), revision, audit).await
 }

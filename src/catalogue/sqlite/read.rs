@@ -6,8 +6,8 @@ use sqlx::SqliteConnection;
 
 use super::{
     super::{
-        AuditEntry, Changes,
-        stored::{self, AuditRow, ImageRow, ProductRow, PromotionRow, ReleaseRow},
+        Changes,
+        stored::{self, AttachmentRow, ImageRow, ProductRow, PromotionRow, ReleaseRow},
     },
     rows::json,
 };
@@ -92,7 +92,7 @@ async fn states(connection: &mut SqliteConnection, products: Vec<Product>) -> Re
     }
     let ids = json(products.iter().map(|product| product.id));
     let releases: Vec<ReleaseRow> = sqlx::query_as(
-        "select id, product_id, version, notes, created_at, recalled_at, recall_reason from releases
+        "select id, product_id, version, notes, created_at, recalled_at, recall_reason, security from releases
          where product_id in (select value from json_each(?1)) order by created_at, id",
     )
     .bind(&ids)
@@ -110,9 +110,16 @@ async fn states(connection: &mut SqliteConnection, products: Vec<Product>) -> Re
          where product_id in (select value from json_each(?1)) order by promoted_at, channel, image_id",
     )
     .bind(&ids)
+    .fetch_all(&mut *connection)
+    .await?;
+    let attachments: Vec<AttachmentRow> = sqlx::query_as(
+        "select release_id, name, kind, specification, size, sha256, created_at from attachments
+         where product_id in (select value from json_each(?1)) order by name",
+    )
+    .bind(&ids)
     .fetch_all(connection)
     .await?;
-    stored::assemble(products, releases, images, promotions)
+    stored::assemble(products, releases, images, promotions, attachments)
 }
 
 pub(super) async fn known_keys(
@@ -125,22 +132,4 @@ pub(super) async fn known_keys(
             .fetch_all(connection)
             .await?;
     Ok(known.into_iter().collect())
-}
-
-pub(super) async fn audit(
-    connection: &mut SqliteConnection,
-    product: &ProductName,
-    limit: u32,
-) -> Result<Vec<AuditEntry>> {
-    let rows: Vec<AuditRow> = sqlx::query_as(
-        "select audit.at, products.name as product, audit.revision, audit.actor, audit.action, audit.version,
-                audit.channel, audit.details
-         from audit join products on products.id = audit.product_id
-         where products.name = ?1 order by audit.revision desc limit ?2",
-    )
-    .bind(product.as_str())
-    .bind(i64::from(limit))
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter().map(AuditRow::into_entry).collect()
 }

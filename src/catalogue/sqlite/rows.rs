@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, Result, Row, sqlite::SqliteRow};
 use uuid::{Uuid, fmt::Hyphenated};
 
-use super::super::stored::{AuditRow, ImageRow, ProductRow, PromotionRow, ReleaseRow, ReservationRow};
+use super::super::stored::{
+    AttachmentRow, AuditRow, ImageRow, ProductRow, PromotionRow, ReleaseRow, ReservationRow,
+};
 
 /// A list for `json_each`, or for a column.
 pub(super) fn json<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
@@ -58,6 +60,24 @@ impl FromRow<'_, SqliteRow> for ReleaseRow {
             created_at: time(row, "created_at")?,
             recalled_at: if recalled { Some(time(row, "recalled_at")?) } else { None },
             recall_reason: row.try_get("recall_reason")?,
+            security: match row.try_get::<Option<&str>, _>("security")? {
+                Some(text) => decoded("security", serde_json::from_str(text))?,
+                None => None,
+            },
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for AttachmentRow {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            release_id: id(row, "release_id")?,
+            name: row.try_get("name")?,
+            kind: row.try_get("kind")?,
+            specification: row.try_get("specification")?,
+            size: row.try_get("size")?,
+            sha256: row.try_get("sha256")?,
+            created_at: time(row, "created_at")?,
         })
     }
 }
@@ -115,6 +135,12 @@ impl FromRow<'_, SqliteRow> for AuditRow {
             version: row.try_get("version")?,
             channel: row.try_get("channel")?,
             details: value(row, "details")?,
+            remote: row.try_get("remote")?,
+            before: value(row, "before")?,
+            after: value(row, "after")?,
+            verdict: value(row, "verdict")?,
+            previous: row.try_get("previous")?,
+            hash: row.try_get("hash")?,
         })
     }
 }

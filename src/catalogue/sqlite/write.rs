@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     super::{Audit, NewImage, Promote, Written, failure, stored},
-    now, read, reservation,
+    audit, now, read, reservation,
     rows::json,
 };
 use crate::{
@@ -30,7 +30,7 @@ async fn next_revision(connection: &mut SqliteConnection) -> Result<i64> {
 }
 
 /// Moves the product to the next revision if it is still at the judged one; `None` = it is not.
-async fn advance(
+pub(super) async fn advance(
     connection: &mut SqliteConnection,
     product: &ProductName,
     judged_at: Revision,
@@ -47,34 +47,17 @@ async fn advance(
     Ok(id.map(|id| (id.into_uuid(), revision)))
 }
 
-async fn record(
+/// Reads the product as the transaction has left it, and writes the audit entry.
+pub(super) async fn finish(
     connection: &mut SqliteConnection,
-    product: Uuid,
+    product: (Uuid, &ProductName),
     revision: i64,
-    action: &str,
     audit: &Audit,
-) -> Result<()> {
-    sqlx::query(
-        "insert into audit (revision, at, product_id, actor, action, version, channel, details)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )
-    .bind(revision)
-    .bind(now().timestamp_micros())
-    .bind(product.hyphenated())
-    .bind(&audit.actor)
-    .bind(action)
-    .bind(audit.version.as_ref().map(ToString::to_string))
-    .bind(audit.channel.as_ref().map(ToString::to_string))
-    .bind(audit.details.to_string())
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Reads the product as the transaction has left it.
-async fn finish(connection: &mut SqliteConnection, product: &ProductName) -> Result<Written<ProductState>> {
-    let state = read::product(connection, product).await?;
-    state.map(Written::Done).ok_or_else(|| Error::internal("the product vanished while it was being changed"))
+) -> Result<Written<ProductState>> {
+    let state = read::product(connection, product.1).await?;
+    let state = state.ok_or_else(|| Error::internal("the product vanished while it was being changed"))?;
+    audit::record(connection, product, revision, audit, audit.shown.of(&state)).await?;
+    Ok(Written::Done(state))
 }
 
 pub(super) async fn put_product(
@@ -86,14 +69,15 @@ pub(super) async fn put_product(
     stored::check_texts(audit, [])?;
     let existing = read::find(connection, name).await?;
     let created = existing.is_none();
-    let stored_settings = stored::settings(settings).to_string();
+    let audit = stored::settings_audit(audit, existing.as_ref().map(|product| &product.settings));
+    let stored_settings = stored::settings(settings);
     let (product, revision) = match existing {
         Some(product) if product.settings == *settings => return Ok(Put::Equal(product)),
         Some(product) => {
             let revision = next_revision(connection).await?;
             sqlx::query("update products set settings = ?2, revision = ?3 where id = ?1")
                 .bind(product.id.hyphenated())
-                .bind(stored_settings)
+                .bind(stored_settings.to_string())
                 .bind(revision)
                 .execute(&mut *connection)
                 .await?;
@@ -114,7 +98,7 @@ pub(super) async fn put_product(
             )
             .bind(product.id.hyphenated())
             .bind(name.as_str())
-            .bind(stored_settings)
+            .bind(stored_settings.to_string())
             .bind(product.created_at.timestamp_micros())
             .bind(revision)
             .execute(&mut *connection)
@@ -122,8 +106,7 @@ pub(super) async fn put_product(
             (product, revision)
         }
     };
-    let action = if created { "product.create" } else { "product.update" };
-    record(connection, product.id, revision, action, audit).await?;
+    audit::record(connection, (product.id, name), revision, &audit, stored_settings).await?;
     Ok(Put::Done(product, created))
 }
 
@@ -176,8 +159,7 @@ pub(super) async fn publish(
     if let Some(promote) = promote {
         apply(connection, product, promote).await?;
     }
-    record(connection, product, revision, audit.action, audit).await?;
-    finish(connection, &reservation.product).await
+    finish(connection, (product, &reservation.product), revision, audit).await
 }
 
 pub(super) async fn promote(
@@ -192,8 +174,7 @@ pub(super) async fn promote(
         return Ok(Written::Stale);
     };
     apply(connection, id, promote).await?;
-    record(connection, id, revision, audit.action, audit).await?;
-    finish(connection, product).await
+    finish(connection, (id, product), revision, audit).await
 }
 
 /// Changes what a channel offers. An image that is not the product's breaks the foreign key: a defect.
@@ -248,6 +229,5 @@ pub(super) async fn recall(
         .bind(reason)
         .execute(&mut *connection)
         .await?;
-    record(connection, id, revision, audit.action, audit).await?;
-    finish(connection, product).await
+    finish(connection, (id, product), revision, audit).await
 }

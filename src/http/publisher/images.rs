@@ -15,7 +15,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::StreamExt;
 use tokio::sync::oneshot;
 
-use super::{PublisherState, parsed, releases, view};
+use super::{PublisherState, describe, parsed, releases, view};
 use crate::{
     api::{ImageView, Problem},
     config::Scope,
@@ -34,8 +34,6 @@ use crate::{
 /// a reset: after a refusal, and after "it is there already", where a client may insist on sending all of it.
 const LINGER_REFUSED: Duration = Duration::from_secs(10);
 const LINGER_SAME: Duration = Duration::from_secs(300);
-/// The longest release notes, in bytes.
-const LONGEST_NOTES: usize = 8000;
 
 const PARAMETERS: [&str; 7] =
     ["filename", "hardware", "channel", "notes", "allow_downgrade", "allow_same_bytes", "reason"];
@@ -169,12 +167,7 @@ fn publication(
     query.only(&PARAMETERS)?;
     let channel = query.optional("channel")?.map(ChannelName::parse).transpose();
     let hardware = query.all("hardware").map(Hardware::parse).collect::<Result<_, _>>();
-    let notes = query.optional("notes")?;
-    if notes.is_some_and(|notes| notes.len() > LONGEST_NOTES || notes.contains('\0')) {
-        return Err(malformed(format!(
-            "the notes have a NUL character or are longer than {LONGEST_NOTES} bytes: keep them short and link to more"
-        )));
-    }
+    let notes = query.optional("notes")?.map(describe::notes).transpose()?;
     let reason =
         query.optional("reason")?.map(releases::reason).transpose().map_err(|HttpError(error)| error)?;
     refuse_wrapped_bodies(headers)?;
@@ -193,8 +186,8 @@ fn publication(
                 reason,
             },
         },
-        notes: notes.map(str::to_owned),
-        actor: caller.name.clone(),
+        notes,
+        actor: caller.actor(),
     })
 }
 

@@ -9,8 +9,10 @@
 //! | `POST /v1/products/{product}/releases/{version}/images` | publish | upload |
 //! | `PUT /v1/products/{product}/channels/{channel}` | publish | promote |
 //! | `POST /v1/products/{product}/releases/{version}/recall` | publish | recall |
+//! | `PUT …/releases/{version}/notes`, `PUT`, `DELETE …/security` | publish | what a release says of itself |
+//! | `GET`, `PUT`, `DELETE …/releases/{version}/attachments/{name}` | read, publish | its documents |
 //! | `GET /v1/products/{product}/releases`, `…/releases/{version}` | read | releases |
-//! | `GET /v1/products/{product}/audit` | read | the audit log |
+//! | `GET /v1/products/{product}/audit`, `/v1/audit` | read | the audit log |
 //! | `GET /v1/status` | read | the reconcilers' last outcomes |
 //! | `GET /metrics` | none | Prometheus text |
 //! | `GET /livez`, `/readyz`, `/openapi.json` | none | health, OpenAPI |
@@ -45,6 +47,9 @@ use crate::{
     telemetry::Metrics,
 };
 
+mod attachments;
+mod audit;
+mod describe;
 mod images;
 mod operations;
 mod products;
@@ -120,7 +125,15 @@ fn routes() -> OpenApiRouter<PublisherState> {
         .routes(routes!(releases::recall))
         .routes(routes!(releases::list_releases))
         .routes(routes!(releases::get_release))
-        .routes(routes!(operations::audit))
+        .routes(routes!(describe::put_notes))
+        .routes(routes!(describe::put_security, describe::delete_security))
+        .routes(routes!(
+            attachments::get_attachment,
+            attachments::put_attachment,
+            attachments::delete_attachment
+        ))
+        .routes(routes!(audit::audit))
+        .routes(routes!(audit::audit_of_all))
         .routes(routes!(operations::status))
         .routes(routes!(operations::metrics))
         .routes(routes!(health::livez))

@@ -1,34 +1,19 @@
-//! What operators look at: audit log, reconcilers, metrics.
+//! What operators look at: reconcilers, metrics. (The audit log is in `audit`.)
 
 use std::collections::BTreeMap;
 
-use axum::{
-    Json,
-    extract::{Path, RawQuery, State},
-    http::header,
-    response::IntoResponse,
-};
+use axum::{Json, extract::State, http::header, response::IntoResponse};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{PublisherState, parsed};
+use super::PublisherState;
 use crate::{
-    api::{AuditList, AuditView, Health, Problem},
+    api::{Health, Problem},
     config::Scope,
-    domain::ProductName,
     error::Error,
-    http::{
-        authentication::Authenticated,
-        problem::HttpError,
-        query::{Query, malformed},
-    },
+    http::{authentication::Authenticated, problem::HttpError},
 };
-
-/// How many audit entries are given when the caller does not say.
-const ENTRIES: u32 = 100;
-/// How many at most.
-const MOST_ENTRIES: u32 = 1000;
 
 /// How a replica is doing.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -50,50 +35,6 @@ pub struct ReconcilerView {
     pub succeeded: bool,
     /// What it last did, or why it failed.
     pub outcome: String,
-}
-
-/// The newest entries of a product's audit log.
-#[utoipa::path(
-    get, path = "/v1/products/{product}/audit", tag = "operations",
-    params(
-        ("product" = String, Path, description = "The slug"),
-        ("limit" = Option<u32>, Query, description = "How many; default 100, at most 1000"),
-    ),
-    responses(
-        (status = 200, description = "Entries, newest first", body = AuditList),
-        (status = 401, description = "No token, or not a known one", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Unknown product", body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn audit(
-    State(state): State<PublisherState>,
-    Authenticated(caller): Authenticated,
-    Path(product): Path<String>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<AuditList>, HttpError> {
-    let product = parsed(ProductName::parse(&product))?;
-    caller.authorize(Scope::Read, Some(&product))?;
-    let query = Query::parse(query.as_deref());
-    query.only(&["limit"])?;
-    let limit = match query.optional("limit")? {
-        None => ENTRIES,
-        Some(text) => match text.parse() {
-            Ok(limit @ 1..=MOST_ENTRIES) => limit,
-            _ => return Err(malformed(format!("parameter \"limit\": use 1 to {MOST_ENTRIES}")).into()),
-        },
-    };
-    state.publishing.product(&product).await?;
-    let entries = state.publishing.catalogue.audit(&product, limit).await?;
-    let entries = entries.into_iter().map(|entry| AuditView {
-        at: entry.at,
-        revision: entry.revision.0,
-        actor: entry.actor,
-        action: entry.action,
-        version: entry.version,
-        channel: entry.channel,
-        details: entry.details,
-    });
-    Ok(Json(AuditList { entries: entries.collect() }))
 }
 
 /// How this replica and its reconcilers are doing.

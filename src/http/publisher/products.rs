@@ -50,13 +50,12 @@ pub(super) async fn put_product(
             body.hardware.iter().map(|hardware| Hardware::parse(hardware)).collect::<Result<_, _>>(),
         )?,
         max_image_bytes: body.max_image_bytes,
+        support_end: body.support_end,
     };
     let audit = Audit {
-        actor: caller.name.clone(),
-        action: "product.update",
-        version: None,
-        channel: None,
+        actor: caller.actor(),
         details: serde_json::to_value(&settings).map_err(crate::error::Error::internal)?,
+        ..Audit::default()
     };
     let (product, created) = state.publishing.catalogue.put_product(&name, &settings, &audit).await?;
     state.publishing.changed.notify_one();

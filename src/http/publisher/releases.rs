@@ -54,7 +54,7 @@ pub(super) async fn promote(
         version,
         channel,
         consent: Consent { allow_downgrade: body.allow_downgrade, allow_same_bytes: false, reason },
-        actor: caller.name.clone(),
+        actor: caller.actor(),
     };
     let known = state.publishing.promote(&request).await?;
     Ok(Json(view::channel(&state, &known, &request.channel)?))
@@ -87,7 +87,7 @@ pub(super) async fn recall(
     let version = parsed(Version::parse(&version))?;
     caller.authorize(Scope::Publish, Some(&product))?;
     let reason = reason(&json::<RecallBody>(body)?.reason)?;
-    let request = Recalling { product, version, reason, actor: caller.name.clone() };
+    let request = Recalling { product, version, reason, actor: caller.actor() };
     let known = state.publishing.recall(&request).await?;
     Ok(Json(view::release(&state, &known, release_of(&known, &request.version)?)?))
 }
@@ -116,7 +116,7 @@ pub(super) async fn list_releases(
         .into_iter()
         .map(|release| view::release(&state, &known, release))
         .collect::<Result<_, _>>()?;
-    Ok(Json(ReleaseList { releases }))
+    Ok(Json(ReleaseList { releases, support_end: known.product.settings.support_end }))
 }
 
 /// One release.

@@ -7,10 +7,14 @@ use chrono::Utc;
 use super::PublisherState;
 use crate::{
     api::{
-        ChannelView, ImageView, OfferView, ProductBody, ProductDetail, ProductView, ReleaseState, ReleaseView,
+        AttachmentView, ChannelView, ImageView, OfferView, ProductBody, ProductDetail, ProductView,
+        ReleaseState, ReleaseView, SecurityBody,
     },
     bucket::ObjectKey,
-    domain::{ChannelName, Hardware, Image, Offer, Product, ProductOffers, ProductState, Promotion, Release},
+    domain::{
+        Attachment, ChannelName, Hardware, Image, Offer, Product, ProductOffers, ProductState, Promotion,
+        Release,
+    },
     error::Result,
 };
 
@@ -20,6 +24,7 @@ pub(super) fn product(product: &Product) -> ProductView {
         settings: ProductBody {
             hardware: texts(&product.settings.hardware),
             max_image_bytes: product.settings.max_image_bytes,
+            support_end: product.settings.support_end,
         },
         created_at: product.created_at,
         revision: product.revision.0,
@@ -74,7 +79,23 @@ pub(super) fn release(
         recalled_at: release.recall.as_ref().map(|recall| recall.at),
         recall_reason: release.recall.as_ref().map(|recall| recall.reason.clone()),
         images,
+        security: release.security.as_ref().map(|security| SecurityBody {
+            severity: security.severity.as_str().to_owned(),
+            cves: security.cves.iter().map(ToString::to_string).collect(),
+        }),
+        attachments: release.attachments.iter().map(attachment).collect(),
     })
+}
+
+pub(super) fn attachment(attachment: &Attachment) -> AttachmentView {
+    AttachmentView {
+        name: attachment.name.to_string(),
+        kind: attachment.kind.to_string(),
+        specification: attachment.specification.clone(),
+        size: attachment.size,
+        sha256: hex::encode(attachment.sha256),
+        created_at: attachment.created_at,
+    }
 }
 
 pub(super) fn image(

@@ -10,12 +10,12 @@ use sqlx::Connection;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Mutex, Notify},
     task::{JoinHandle, JoinSet},
     time::{Instant, timeout},
 };
 
-use super::{Database, LEASE, new_product, reservation};
+use super::{Database, LEASE, audit_log, new_product, reservation};
 
 /// More than anything here takes; less than a listener's patience, unless a test sets that.
 const SOON: Duration = Duration::from_secs(5);
@@ -62,6 +62,50 @@ async fn a_cut_listener_says_reconnected_and_hears_again() {
         assert_eq!(hear(&mut listener).await, Heard::Changed);
     }
     drop(listener);
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_replicas_make_one_audit_chain() {
+    let database = Database::create().await;
+    let one: Arc<dyn Catalogue> = Arc::new(database.catalogue().await);
+    audit_log::many_writers(vec![one, Arc::new(database.unmigrated()), Arc::new(database.unmigrated())])
+        .await;
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn audit_entries_of_an_older_program_are_linked() {
+    let database = Database::create().await;
+    let connection = Mutex::new(database.connection().await);
+    audit_log::entries_of_an_older_program_are_linked(
+        Arc::new(database.catalogue().await),
+        async |revision, product| {
+            let statement = "with counted as (update catalogue_state set revision = $1)
+             insert into audit (revision, at, product_id, actor, action, details)
+             values ($1, now(), $2, 'old', 'product.update', '{\"a\": [1, 1.5e3]}')";
+            let insert = sqlx::query(statement).bind(revision as i64).bind(product.id);
+            insert.execute(&mut *connection.lock().await).await.expect("the old columns are enough");
+        },
+    )
+    .await;
+    drop(connection);
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn tampering_with_the_audit_log_is_named() {
+    let database = Database::create().await;
+    let connection = Mutex::new(database.connection().await);
+    let execute = async |statement: &str| {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        sqlx::query(statement).execute(&mut *connection.lock().await).await.map(drop)
+    };
+    let catalogue: Arc<dyn Catalogue> = Arc::new(database.catalogue().await);
+    let truncated = execute("truncate audit").await.expect_err("append-only");
+    assert!(truncated.to_string().contains("append-only"), "{truncated}");
+    audit_log::tampering_is_named(catalogue, execute, &["alter table audit disable trigger user"]).await;
+    drop(connection);
     database.drop().await;
 }
 

@@ -7,8 +7,9 @@ use firmament::{
     error::Kind,
 };
 use sqlx::{Connection, SqliteConnection};
+use tokio::sync::Mutex;
 
-use super::{new_product, sqlite, state_of};
+use super::{audit_log, new_product, sqlite, state_of};
 
 #[tokio::test]
 async fn what_was_written_is_there_after_opening_again() {
@@ -53,8 +54,9 @@ async fn two_openings_migrate_and_write_side_by_side() {
     let path = folder.path().join("catalogue.sqlite");
     let one = SqliteCatalogue::open(&path).await.expect("the folder can be written");
     let other = SqliteCatalogue::open(&path).await.expect("the file is there");
+    let all = one.pending_migrations().await.expect("works");
     let (ran, ran_too) = tokio::join!(one.migrate(), other.migrate());
-    assert_eq!(ran.expect("works") + ran_too.expect("works"), 1);
+    assert_eq!(ran.expect("works") + ran_too.expect("works"), all);
     let both: [Arc<dyn Catalogue>; 2] = [Arc::new(one), Arc::new(other)];
     let mut writers = tokio::task::JoinSet::new();
     for (writer, catalogue) in both.iter().cloned().enumerate() {
@@ -68,4 +70,39 @@ async fn two_openings_migrate_and_write_side_by_side() {
     for catalogue in both {
         assert_eq!(catalogue.revision().await.expect("works").0, 40);
     }
+}
+
+async fn connection(folder: &tempfile::TempDir) -> Mutex<SqliteConnection> {
+    let url = format!("sqlite://{}", folder.path().join("catalogue.sqlite").display());
+    Mutex::new(SqliteConnection::connect(&url).await.expect("the file is there"))
+}
+
+#[tokio::test]
+async fn audit_entries_of_an_older_program_are_linked() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let catalogue: Arc<dyn Catalogue> = Arc::new(sqlite(&folder).await);
+    let connection = connection(&folder).await;
+    audit_log::entries_of_an_older_program_are_linked(catalogue, async |revision, product| {
+        let statement = "insert into audit (revision, at, product_id, actor, action, details)
+             values (?1, 1751234567123456, ?2, 'old', 'product.update', '{\"a\": [1, 1.5e3]}')";
+        let revision = revision as i64;
+        let insert = sqlx::query(statement).bind(revision).bind(product.id.hyphenated());
+        insert.execute(&mut *connection.lock().await).await.expect("the old columns are enough");
+        let counted = sqlx::query("update catalogue_state set revision = ?1").bind(revision);
+        counted.execute(&mut *connection.lock().await).await.expect("may be changed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tampering_with_the_audit_log_is_named() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let catalogue: Arc<dyn Catalogue> = Arc::new(sqlite(&folder).await);
+    let connection = connection(&folder).await;
+    let execute = async |statement: &str| {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        sqlx::query(statement).execute(&mut *connection.lock().await).await.map(drop)
+    };
+    let off = ["drop trigger audit_entries_stay", "drop trigger audit_entries_do_not_change"];
+    audit_log::tampering_is_named(catalogue, execute, &off).await;
 }

@@ -8,7 +8,11 @@ use super::{audit, hardware, new_product, product_name};
 
 pub async fn a_product_is_created_updated_or_left_as_it_is(catalogue: Arc<dyn Catalogue>) {
     let name = product_name("thermo-x");
-    let settings = ProductSettings { hardware: hardware(&["rev-a"]), max_image_bytes: Some(1) };
+    let settings = ProductSettings {
+        hardware: hardware(&["rev-a"]),
+        max_image_bytes: Some(1),
+        ..ProductSettings::default()
+    };
     let before = catalogue.revision().await.expect("works");
 
     let (created, is_new) = catalogue.put_product(&name, &settings, &audit("x")).await.expect("works");
@@ -50,7 +54,11 @@ pub async fn products_are_listed_by_name_and_an_unknown_one_is_none(catalogue: A
 pub async fn settings_come_back_exactly(catalogue: Arc<dyn Catalogue>) {
     let all = [
         ProductSettings::default(),
-        ProductSettings { hardware: hardware(&["B", "a", "a.1_2-3"]), max_image_bytes: Some(u64::MAX) },
+        ProductSettings {
+            hardware: hardware(&["B", "a", "a.1_2-3"]),
+            max_image_bytes: Some(u64::MAX),
+            support_end: "2031-12-31".parse().ok(),
+        },
     ];
     for (index, settings) in all.iter().enumerate() {
         let name = product_name(&format!("product-{index}"));

@@ -192,11 +192,12 @@ pub async fn the_audit_log_tells_who_did_what(catalogue: Arc<dyn Catalogue>) {
     assert_eq!(reserve(&catalogue, &new.reservation).await, Reserved::Granted);
     let details = json!({"reason": "it's \"new\"", "count": u64::MAX, "list": [1.5, null, true]});
     let by_robot = Audit {
-        actor: "robot".to_owned(),
+        actor: "robot".into(),
         action: "image.publish",
         version: Some(version("1.0.0")),
         channel: Some(ChannelName::stable()),
         details: details.clone(),
+        ..Audit::default()
     };
     let state = done(catalogue.publish(&new, None, product.revision, &by_robot).await);
     let entries = catalogue.audit(&product.name, 10).await.expect("works");

@@ -1,5 +1,7 @@
 //! The whole process from outside: the real binary, spoken to as publishers, devices and operators do.
 
+mod attachments;
+mod audit;
 mod check;
 mod commands;
 mod crash;
