@@ -5,23 +5,33 @@
 //!
 //! - [`name`]: product, channel, hardware and file names
 //! - [`version`]: SemVer 2.0 versions as releases and devices state them
+//! - [`facts`]: what an image says of itself
+//! - [`policy`]: what a product demands of its images
 //! - [`product`]: a product with its releases, images and promotions, as the catalogue knows it
 //! - [`ladder`]: which releases of a channel a device goes through
 //! - [`offers`]: what one product offers, packed for checks
 //! - [`snapshot`]: the immutable index that answers checks
 //! - [`decision`]: what a device is told, and why
+//! - [`explain`]: the same for people, with all that was considered
 
 pub mod decision;
+pub mod explain;
+pub mod facts;
 pub mod ladder;
 pub mod name;
 pub mod offers;
+pub mod policy;
 pub mod product;
 pub mod snapshot;
 pub mod version;
 
 pub use decision::{Decision, Question, decide};
+pub use facts::Facts;
 pub use name::{ChannelName, FileName, Hardware, NameError, ProductName, key_of};
 pub use offers::{ChannelOffers, Offer, ProductOffers};
-pub use product::{Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release};
+pub use policy::Policy;
+pub use product::{
+    Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release, UpgradePath,
+};
 pub use snapshot::{Revision, Snapshot};
 pub use version::{Version, VersionError};

@@ -1,13 +1,14 @@
-//! Promote and recall: changes of what is offered, without bytes.
+//! Promote, recall, and change the path to a release: changes of what is offered, without bytes.
 
+use chrono::Utc;
 use uuid::Uuid;
 
 use super::{ATTEMPTS, Publishing, too_contended};
 use crate::{
     catalogue::{Audit, Promote, Written},
-    domain::{ChannelName, ProductName, ProductState, Release, Version},
+    domain::{ChannelName, ProductName, ProductState, Recall, Release, UpgradePath, Version},
     error::{Error, Kind, Result},
-    version_check::{self, Consent, Promotable},
+    version_check::{self, Consent, Offering, Promoted, Reason},
 };
 
 /// A request to offer a stored release on a channel.
@@ -34,8 +35,36 @@ pub struct Recalling {
     pub version: Version,
     /// Why.
     pub reason: String,
+    /// The version that devices which run it should go to.
+    pub replacement: Option<Version>,
+    /// What the publisher confirms.
+    pub consent: Consent,
     /// The name of the token.
     pub actor: String,
+}
+
+/// A request to change how devices come to a release.
+#[derive(Debug, Clone)]
+pub struct Repathing {
+    /// The product.
+    pub product: ProductName,
+    /// The release.
+    pub version: Version,
+    /// How from now on.
+    pub path: UpgradePath,
+    /// What the publisher confirms.
+    pub consent: Consent,
+    /// The name of the token.
+    pub actor: String,
+}
+
+/// A change that is done.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// The product as it is now.
+    pub state: ProductState,
+    /// What the version check only tells.
+    pub warnings: Vec<Reason>,
 }
 
 impl Publishing {
@@ -43,15 +72,20 @@ impl Publishing {
     ///
     /// # Errors
     /// `NotFound` for the product or release, `Refused` with all reasons, or what the catalogue fails with.
-    pub async fn promote(&self, request: &Promotion) -> Result<ProductState> {
+    pub async fn promote(&self, request: &Promotion) -> Result<Changed> {
         for _ in 0..ATTEMPTS {
             let state = self.product(&request.product).await?;
             let release = release_of(&state, &request.version)?;
-            let images: Vec<_> =
-                release.images.iter().map(|image| Promotable { hardware: &image.hardware }).collect();
-            let withdraw =
-                version_check::promote(&state, &request.version, &request.channel, &images, &request.consent)
-                    .map_err(Error::refused)?;
+            let images: Vec<_> = release.images.iter().collect();
+            let path = UpgradePath::default();
+            let offering = Offering {
+                version: &request.version,
+                path: &path,
+                channel: &request.channel,
+                images: &images,
+            };
+            let Promoted { withdraw, warnings } =
+                version_check::promote(&state, &offering, &request.consent).map_err(Error::refused)?;
             let images: Vec<Uuid> = release
                 .images
                 .iter()
@@ -59,7 +93,7 @@ impl Publishing {
                 .filter(|id| !state.is_promoted(*id, &request.channel))
                 .collect();
             if images.is_empty() && withdraw.is_empty() {
-                return Ok(state);
+                return Ok(Changed { state, warnings });
             }
             let audit = Audit {
                 actor: request.actor.clone(),
@@ -77,32 +111,57 @@ impl Publishing {
                     product = %request.product, version = %request.version, channel = %request.channel,
                     actor = request.actor, "promoted"
                 );
-                return Ok(state);
+                return Ok(Changed { state, warnings });
             }
         }
         Err(too_contended())
     }
 
-    /// Recalls a release: it is never offered again, on no channel. Doing it again changes nothing.
+    /// Recalls a release: it is never offered again, on no channel. Doing it again changes nothing but the replacement.
     ///
     /// # Errors
-    /// `NotFound` for the product or release, or what the catalogue fails with.
-    pub async fn recall(&self, request: &Recalling) -> Result<ProductState> {
+    /// `NotFound` for the product or release, `Refused` with all reasons, or what the catalogue fails with.
+    pub async fn recall(&self, request: &Recalling) -> Result<Changed> {
         for _ in 0..ATTEMPTS {
             let state = self.product(&request.product).await?;
-            if release_of(&state, &request.version)?.recall.is_some() {
-                return Ok(state);
+            let release = release_of(&state, &request.version)?;
+            if let Some(recall) = &release.recall
+                && (request.replacement.is_none() || recall.replacement == request.replacement)
+            {
+                return Ok(Changed { state, warnings: Vec::new() });
+            }
+            let kept = release.recall.as_ref();
+            let recall = Recall {
+                at: kept.map_or_else(Utc::now, |recall| recall.at),
+                reason: kept.map_or_else(|| request.reason.clone(), |recall| recall.reason.clone()),
+                replacement: request.replacement.clone(),
+            };
+            let warnings =
+                version_check::recall(&state, release, &recall, &request.consent).map_err(Error::refused)?;
+            let mut details = consent_details(&request.consent, &[]);
+            if let Some(details) = details.as_object_mut() {
+                details.insert("reason".into(), request.reason.clone().into());
+                if let Some(replacement) = &request.replacement {
+                    details.insert("replacement".into(), replacement.to_string().into());
+                }
             }
             let audit = Audit {
                 actor: request.actor.clone(),
                 action: "release.recall",
                 version: Some(request.version.clone()),
                 channel: None,
-                details: serde_json::json!({ "reason": request.reason }),
+                details,
             };
             let written = self
                 .catalogue
-                .recall(&request.product, &request.version, &request.reason, state.product.revision, &audit)
+                .recall(
+                    &request.product,
+                    &request.version,
+                    &request.reason,
+                    request.replacement.as_ref(),
+                    state.product.revision,
+                    &audit,
+                )
                 .await?;
             if let Written::Done(state) = written {
                 self.changed.notify_one();
@@ -110,7 +169,45 @@ impl Publishing {
                     product = %request.product, version = %request.version, reason = request.reason,
                     actor = request.actor, "recalled"
                 );
-                return Ok(state);
+                return Ok(Changed { state, warnings });
+            }
+        }
+        Err(too_contended())
+    }
+
+    /// Changes how devices come to a release. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` for the product or release, `Refused` with all reasons, or what the catalogue fails with.
+    pub async fn set_path(&self, request: &Repathing) -> Result<Changed> {
+        let Repathing { product, version, path, consent, actor } = request;
+        for _ in 0..ATTEMPTS {
+            let state = self.product(product).await?;
+            let release = release_of(&state, version)?;
+            if release.floor == path.floor && release.upgrade_from == path.upgrade_from {
+                return Ok(Changed { state, warnings: Vec::new() });
+            }
+            let warnings = version_check::set_path(&state, release, path, consent).map_err(Error::refused)?;
+            let mut details = consent_details(consent, &[]);
+            if let Some(details) = details.as_object_mut() {
+                let was = serde_json::json!({ "floor": release.floor, "upgrade_from": release.upgrade_from });
+                details.insert("before".into(), was);
+                details.insert("floor".into(), path.floor.into());
+                details.insert("upgrade_from".into(), serde_json::json!(path.upgrade_from));
+            }
+            let audit = Audit {
+                actor: actor.clone(),
+                action: "release.path",
+                version: Some(version.clone()),
+                channel: None,
+                details,
+            };
+            let revision = state.product.revision;
+            let written = self.catalogue.set_path(product, version, path, revision, &audit).await?;
+            if let Written::Done(state) = written {
+                self.changed.notify_one();
+                tracing::info!(%product, %version, floor = path.floor, actor, "path changed");
+                return Ok(Changed { state, warnings });
             }
         }
         Err(too_contended())
@@ -142,6 +239,9 @@ pub(super) fn consent_details(consent: &Consent, withdrawn: &[Uuid]) -> serde_js
     }
     if consent.allow_same_bytes {
         details.insert("allow_same_bytes".into(), true.into());
+    }
+    if consent.allow_stranding {
+        details.insert("allow_stranding".into(), true.into());
     }
     if let Some(reason) = &consent.reason {
         details.insert("reason".into(), reason.clone().into());

@@ -98,7 +98,8 @@ async fn states(connection: &mut PgConnection, products: Vec<Product>) -> Result
     let ids: Vec<_> = products.iter().map(|product| product.id).collect();
     let releases = sqlx::query_as!(
         ReleaseRow,
-        "select id, product_id, version, notes, created_at, recalled_at, recall_reason from releases
+        "select id, product_id, version, notes, created_at, recalled_at, recall_reason, recall_replacement, floor,
+                upgrade_from from releases
          where product_id = any($1) order by created_at, id",
         &ids
     )
@@ -106,7 +107,8 @@ async fn states(connection: &mut PgConnection, products: Vec<Product>) -> Result
     .await?;
     let images = sqlx::query_as!(
         ImageRow,
-        "select id, release_id, filename, hardware, size, sha256, sha1, md5, etag, created_at from images
+        "select id, release_id, filename, hardware, size, sha256, sha1, md5, etag, created_at, facts, signature
+         from images
          where product_id = any($1) order by created_at, id",
         &ids
     )
@@ -114,7 +116,7 @@ async fn states(connection: &mut PgConnection, products: Vec<Product>) -> Result
     .await?;
     let promotions = sqlx::query_as!(
         PromotionRow,
-        "select product_id, channel, image_id, promoted_at from promotions
+        "select product_id, channel, image_id, promoted_at, withdrawn_at from promotions
          where product_id = any($1) order by promoted_at, channel, image_id",
         &ids
     )

@@ -92,21 +92,23 @@ async fn states(connection: &mut SqliteConnection, products: Vec<Product>) -> Re
     }
     let ids = json(products.iter().map(|product| product.id));
     let releases: Vec<ReleaseRow> = sqlx::query_as(
-        "select id, product_id, version, notes, created_at, recalled_at, recall_reason from releases
+        "select id, product_id, version, notes, created_at, recalled_at, recall_reason, recall_replacement, floor,
+                upgrade_from from releases
          where product_id in (select value from json_each(?1)) order by created_at, id",
     )
     .bind(&ids)
     .fetch_all(&mut *connection)
     .await?;
     let images: Vec<ImageRow> = sqlx::query_as(
-        "select id, release_id, filename, hardware, size, sha256, sha1, md5, etag, created_at from images
+        "select id, release_id, filename, hardware, size, sha256, sha1, md5, etag, created_at, facts, signature
+         from images
          where product_id in (select value from json_each(?1)) order by created_at, id",
     )
     .bind(&ids)
     .fetch_all(&mut *connection)
     .await?;
     let promotions: Vec<PromotionRow> = sqlx::query_as(
-        "select product_id, channel, image_id, promoted_at from promotions
+        "select product_id, channel, image_id, promoted_at, withdrawn_at from promotions
          where product_id in (select value from json_each(?1)) order by promoted_at, channel, image_id",
     )
     .bind(&ids)

@@ -7,19 +7,21 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    body::{Body, BodyDataStream},
+    body::Body,
     extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream::BoxStream};
 use tokio::sync::oneshot;
 
-use super::{PublisherState, parsed, releases, view};
+use super::{PublisherState, parsed, path, releases, stated, view};
 use crate::{
-    api::{ImageView, Problem},
+    api::{ImageView, Problem, VerdictView},
     config::Scope,
-    domain::{ChannelName, FileName, Hardware, ProductName, Version, VersionError},
+    domain::{ChannelName, FileName, Hardware, ProductName, UpgradePath, Version, VersionError},
     error::{Error, Result},
     http::{
         authentication::{Authenticated, Caller},
@@ -27,7 +29,7 @@ use crate::{
         query::{Query, malformed},
     },
     publishing::{Publication, Published, crash},
-    version_check::{Candidate, Consent, Reason, rule},
+    version_check::{Candidate, Consent, Reason, detached::Detached, rule},
 };
 
 /// How long a body that is no longer needed is read on, so that a client that is still sending sees the answer and not
@@ -37,8 +39,20 @@ const LINGER_SAME: Duration = Duration::from_secs(300);
 /// The longest release notes, in bytes.
 const LONGEST_NOTES: usize = 8000;
 
-const PARAMETERS: [&str; 7] =
-    ["filename", "hardware", "channel", "notes", "allow_downgrade", "allow_same_bytes", "reason"];
+const PARAMETERS: [&str; 12] = [
+    "filename",
+    "hardware",
+    "channel",
+    "notes",
+    "floor",
+    "upgrade_from",
+    "signature",
+    "allow_downgrade",
+    "allow_same_bytes",
+    "allow_stranding",
+    "reason",
+    "dry_run",
+];
 
 /// Publishes an image: stores it, and offers it on `channel` at once if given.
 ///
@@ -53,9 +67,14 @@ const PARAMETERS: [&str; 7] =
         ("hardware" = Option<Vec<String>>, Query, description = "The hardware it runs on; repeat it; none = all"),
         ("channel" = Option<String>, Query, description = "Offer it there at once"),
         ("notes" = Option<String>, Query, description = "Release notes"),
+        ("floor" = Option<bool>, Query, description = "Devices below it must pass through it"),
+        ("upgrade_from" = Option<String>, Query, description = "The lowest version that can take it"),
+        ("signature" = Option<String>, Query, description = "A detached signature over the image, in base64: Ed25519, or a minisign file"),
         ("allow_downgrade" = Option<bool>, Query, description = "The channel may go back to a lower version; needs `reason`"),
         ("allow_same_bytes" = Option<bool>, Query, description = "The bytes of another version are meant"),
+        ("allow_stranding" = Option<bool>, Query, description = "Devices may be left without a way to the highest offer"),
         ("reason" = Option<String>, Query, description = "Why; kept in the audit log"),
+        ("dry_run" = Option<bool>, Query, description = "Store nothing: answer 200 with a verdict (VerdictView); without a body, on what is declared"),
         ("Repr-Digest" = Option<String>, Header, description = "`sha-256=:BASE64:` (RFC 9530); verified"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
@@ -79,40 +98,112 @@ pub(super) async fn publish_image(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<ImageView>), HttpError> {
-    let publication = publication(&caller, &product, &version, query.as_deref(), &headers);
-    let result = match publication {
-        Ok(publication) => run(&state, publication, &headers, body).await,
+) -> Result<Response, HttpError> {
+    let request = Request::read(&caller, &product, Some(&version), query.as_deref(), &headers);
+    answer(&state, request, body.into_data_stream().boxed(), &headers).await
+}
+
+/// Publishes an image under the version that it states itself.
+///
+/// The same as with a version in the path, which is taken from the image's first 4 MiB instead.
+#[utoipa::path(
+    post, path = "/v1/products/{product}/images", tag = "publish",
+    params(
+        ("product" = String, Path, description = "The slug"),
+        ("filename" = String, Query, description = "The last part of the key; all other parameters as with a version in the path"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 201, description = "Stored, and offered on `channel` if given", body = ImageView),
+        (status = 200, description = "This very image is there already", body = ImageView),
+        (status = 400, description = "Malformed, or the body ended early", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The version check refuses it, or it states no version; see reasons", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too busy, or catalogue or bucket are away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn publish_stated_image(
+    State(state): State<PublisherState>,
+    Authenticated(caller): Authenticated,
+    Path(product): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, HttpError> {
+    let read = |version: Option<&str>| Request::read(&caller, &product, version, query.as_deref(), &headers);
+    let name = match read(None) {
+        Ok(request) => request.publication.product,
+        Err(error) => return answer(&state, Err(error), body.into_data_stream().boxed(), &headers).await,
+    };
+    let known = state.publishing.product(&name).await?;
+    let (version, body, _held) = stated::version(&known.product.settings.policy, body).await?;
+    answer(&state, read(Some(&version.to_string())), body.boxed(), &headers).await
+}
+
+async fn answer(
+    state: &PublisherState,
+    request: Result<Request>,
+    body: Incoming,
+    headers: &HeaderMap,
+) -> Result<Response, HttpError> {
+    let request = match request {
+        Ok(request) => request,
         Err(error) => {
-            if !expects_continue(&headers) {
-                state.publishing.tasks.spawn(linger(body.into_data_stream(), LINGER_REFUSED));
+            if !expects_continue(headers) {
+                state.publishing.tasks.spawn(linger(body, LINGER_REFUSED));
             }
-            Err(error)
+            count(state, &Err(&error));
+            return Err(error.into());
         }
     };
-    count(&state, &result);
+    if request.dry_run {
+        return Ok(Json(try_out(state, request.publication, headers, body).await?).into_response());
+    }
+    let result = run(state, request.publication, headers, body).await;
+    count(state, &result.as_ref());
     let published = result?;
     let (release, image) = published
         .state
         .image(published.image)
         .ok_or_else(|| Error::internal("a published image is not there"))?;
     let status = if published.created { StatusCode::CREATED } else { StatusCode::OK };
+    let view = view::image(state, &published.state, release, image)?;
     crash::point("answered");
-    Ok((status, Json(view::image(&state, &published.state, release, image)?)))
+    Ok((status, Json(ImageView { warnings: published.warnings, ..view })).into_response())
 }
+
+/// What a publish would be answered with. Without a body, only what is declared is judged.
+async fn try_out(
+    state: &PublisherState,
+    mut publication: Publication,
+    headers: &HeaderMap,
+    mut body: Incoming,
+) -> Result<VerdictView> {
+    let sends = headers.contains_key(header::TRANSFER_ENCODING)
+        || publication.candidate.size.is_some_and(|size| size > 0);
+    if !sends {
+        publication.candidate.size = None;
+    }
+    let verdict = state.publishing.try_out(&publication, sends.then_some(&mut body)).await;
+    if !expects_continue(headers) {
+        state.publishing.tasks.spawn(linger(body, LINGER_REFUSED));
+    }
+    Ok(view::verdict(&publication, verdict?))
+}
+
+/// The image's bytes, on their way.
+type Incoming = BoxStream<'static, Result<Bytes, axum::Error>>;
 
 async fn run(
     state: &PublisherState,
     publication: Publication,
     headers: &HeaderMap,
-    body: Body,
+    mut body: Incoming,
 ) -> Result<Published> {
     let publishing = Arc::clone(&state.publishing);
     let expects_continue = expects_continue(headers);
     let (answer, answered) = oneshot::channel();
     let task = async move {
         publishing.metrics.uploads.inc();
-        let mut body = body.into_data_stream();
         let result = publishing.publish(&publication, &mut body).await;
         publishing.metrics.uploads.dec();
         let patience = if result.is_ok() { LINGER_SAME } else { LINGER_REFUSED };
@@ -133,7 +224,7 @@ async fn run(
 }
 
 /// Reads what a client is still sending, and throws it away.
-async fn linger(mut body: BodyDataStream, patience: Duration) {
+async fn linger<E>(mut body: impl Stream<Item = Result<Bytes, E>> + Unpin, patience: Duration) {
     let drained = async { while let Some(Ok(_)) = body.next().await {} };
     let _ = tokio::time::timeout(patience, drained).await;
 }
@@ -142,7 +233,7 @@ fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-fn count(state: &PublisherState, result: &Result<Published>) {
+fn count(state: &PublisherState, result: &Result<&Published, &Error>) {
     match result {
         Ok(published) => state.metrics.publish(if published.created { "created" } else { "same" }),
         Err(error) if error.reasons().is_empty() => state.metrics.publish(error.code()),
@@ -150,16 +241,37 @@ fn count(state: &PublisherState, result: &Result<Published>) {
     }
 }
 
+/// A request to publish, or to tell what would become of it.
+struct Request {
+    publication: Publication,
+    dry_run: bool,
+}
+
+impl Request {
+    /// Reads path, query and headers. Without a version, it is one that is still to be found in the image.
+    fn read(
+        caller: &Caller,
+        product: &str,
+        version: Option<&str>,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<Self> {
+        let publication = publication(caller, product, version, query, headers)?;
+        Ok(Self { publication, dry_run: Query::parse(query).flag("dry_run")? })
+    }
+}
+
 fn publication(
     caller: &Caller,
     product: &str,
-    version: &str,
+    version: Option<&str>,
     query: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<Publication> {
     let product = parsed(ProductName::parse(product))?;
     caller.authorize(Scope::Publish, Some(&product))?;
-    let version = Version::parse(version).map_err(|error| match error {
+    let is_stated = version.is_none();
+    let version = Version::parse(version.unwrap_or("0.0.0")).map_err(|error| match error {
         VersionError::BuildMetadata { .. } => {
             Error::refused(vec![Reason::new(rule::VERSION_BUILD_METADATA, error.to_string())])
         }
@@ -177,6 +289,13 @@ fn publication(
     }
     let reason =
         query.optional("reason")?.map(releases::reason).transpose().map_err(|HttpError(error)| error)?;
+    let floor = query.flag("floor")?;
+    let upgrade_from = query.optional("upgrade_from")?;
+    let path = match upgrade_from {
+        Some(_) if is_stated => UpgradePath::default(),
+        _ => path::upgrade_path(&version, floor, upgrade_from)?,
+    };
+    let signature = query.optional("signature")?.map(Detached::parse).transpose().map_err(malformed)?;
     refuse_wrapped_bodies(headers)?;
     Ok(Publication {
         product,
@@ -187,7 +306,10 @@ fn publication(
             channel: parsed(channel)?,
             size: content_length(headers)?,
             sha256: repr_digest(headers)?,
+            path,
+            signature,
             consent: Consent {
+                allow_stranding: query.flag("allow_stranding")?,
                 allow_downgrade: query.flag("allow_downgrade")?,
                 allow_same_bytes: query.flag("allow_same_bytes")?,
                 reason,

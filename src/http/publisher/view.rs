@@ -7,11 +7,17 @@ use chrono::Utc;
 use super::PublisherState;
 use crate::{
     api::{
-        ChannelView, ImageView, OfferView, ProductBody, ProductDetail, ProductView, ReleaseState, ReleaseView,
+        ChannelView, ImageView, OfferView, ProductBody, ProductDetail, ProductView, ReleaseState,
+        ReleaseView, VerdictView,
     },
     bucket::ObjectKey,
-    domain::{ChannelName, Hardware, Image, Offer, Product, ProductOffers, ProductState, Promotion, Release},
+    domain::{
+        ChannelName, Hardware, Image, Offer, Product, ProductOffers, ProductState, Promotion, Release,
+        Version,
+    },
     error::Result,
+    publishing::{Judged, Publication, Verdict},
+    version_check::Refusal,
 };
 
 pub(super) fn product(product: &Product) -> ProductView {
@@ -20,9 +26,11 @@ pub(super) fn product(product: &Product) -> ProductView {
         settings: ProductBody {
             hardware: texts(&product.settings.hardware),
             max_image_bytes: product.settings.max_image_bytes,
+            policy: product.settings.policy.clone(),
         },
         created_at: product.created_at,
         revision: product.revision.0,
+        warnings: Vec::new(),
     }
 }
 
@@ -55,6 +63,7 @@ pub(super) fn channel(
         product: known.product.name.to_string(),
         channel: name.to_string(),
         offers: offered.into_iter().map(view).collect::<Result<_>>()?,
+        warnings: Vec::new(),
     })
 }
 
@@ -73,7 +82,15 @@ pub(super) fn release(
         created_at: release.created_at,
         recalled_at: release.recall.as_ref().map(|recall| recall.at),
         recall_reason: release.recall.as_ref().map(|recall| recall.reason.clone()),
+        replacement: release
+            .recall
+            .as_ref()
+            .and_then(|recall| recall.replacement.as_ref())
+            .map(Version::to_string),
+        floor: release.floor,
+        upgrade_from: release.upgrade_from.as_ref().map(Version::to_string),
         images,
+        warnings: Vec::new(),
     })
 }
 
@@ -101,7 +118,40 @@ pub(super) fn image(
         etag: image.etag.clone(),
         created_at: image.created_at,
         channels: promotions.map(|promotion| promotion.channel.to_string()).collect(),
+        facts: image.facts.as_deref().cloned(),
+        signature: image.signature.clone(),
+        warnings: Vec::new(),
     })
+}
+
+pub(super) fn verdict(publication: &Publication, verdict: Verdict) -> VerdictView {
+    let status = verdict.status();
+    let (conflict, reasons) = match verdict.judgement.admission {
+        Ok(_) => (None, Vec::new()),
+        Err(Refusal::Conflict(message)) => (Some(message), Vec::new()),
+        Err(Refusal::Rules(reasons)) => (None, reasons),
+    };
+    let candidate = &publication.candidate;
+    VerdictView {
+        admitted: conflict.is_none() && reasons.is_empty(),
+        status,
+        judged: match verdict.judged {
+            Judged::Declared => "declared",
+            Judged::Underway => "underway",
+            Judged::Image => "image",
+        }
+        .to_owned(),
+        product: publication.product.to_string(),
+        version: candidate.version.to_string(),
+        filename: candidate.filename.to_string(),
+        hardware: texts(&candidate.hardware),
+        size: verdict.size,
+        sha256: verdict.sha256.map(hex::encode),
+        conflict,
+        reasons,
+        warnings: verdict.judgement.warnings,
+        facts: verdict.facts,
+    }
 }
 
 fn link(state: &PublisherState, key: &ObjectKey) -> Result<String> {

@@ -8,7 +8,11 @@ use super::{audit, hardware, new_product, product_name};
 
 pub async fn a_product_is_created_updated_or_left_as_it_is(catalogue: Arc<dyn Catalogue>) {
     let name = product_name("thermo-x");
-    let settings = ProductSettings { hardware: hardware(&["rev-a"]), max_image_bytes: Some(1) };
+    let settings = ProductSettings {
+        hardware: hardware(&["rev-a"]),
+        max_image_bytes: Some(1),
+        ..ProductSettings::default()
+    };
     let before = catalogue.revision().await.expect("works");
 
     let (created, is_new) = catalogue.put_product(&name, &settings, &audit("x")).await.expect("works");
@@ -50,7 +54,16 @@ pub async fn products_are_listed_by_name_and_an_unknown_one_is_none(catalogue: A
 pub async fn settings_come_back_exactly(catalogue: Arc<dyn Catalogue>) {
     let all = [
         ProductSettings::default(),
-        ProductSettings { hardware: hardware(&["B", "a", "a.1_2-3"]), max_image_bytes: Some(u64::MAX) },
+        ProductSettings {
+            hardware: hardware(&["B", "a", "a.1_2-3"]),
+            max_image_bytes: Some(u64::MAX),
+            policy: serde_json::from_value(serde_json::json!({
+                "rules": {"same-bytes": "off"}, "names": {"chip": ["ESP32"]}, "hardware_names": {"a": ["x"]},
+                "keys": [{"name": "k", "key": "-----BEGIN"}], "pre_release_channels": ["beta"], "slot_bytes": u64::MAX,
+                "maintenance": ["1.2"], "require_signature": true, "version_pattern": "(?P<version>.*)",
+            }))
+            .expect("fits"),
+        },
     ];
     for (index, settings) in all.iter().enumerate() {
         let name = product_name(&format!("product-{index}"));
