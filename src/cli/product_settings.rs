@@ -37,7 +37,7 @@ pub struct SettingsArguments {
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
     /// Whether images must be signed by one of the keys
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     require_signature: Option<bool>,
     /// How strict a rule is: CODE=refuse, warn or off, once for each
     #[arg(long, value_name = "CODE=SEVERITY", value_parser = rule)]

@@ -259,27 +259,67 @@ mod tests {
         prop_oneof![Just(&[] as &[&str]), Just(&["a"] as &[&str]), Just(&["a", "b"] as &[&str])]
     }
 
+    /// A release as it is made up: its hardware, whether it is recalled and with what replacement, its path.
+    type MadeUp = (&'static [&'static str], bool, Option<u8>, bool, Option<u8>);
+
+    fn releases(with_paths: bool) -> impl Strategy<Value = std::collections::BTreeMap<u8, MadeUp>> {
+        let of = |any_path: bool| {
+            let number = move || proptest::option::of(0u8..9).prop_map(move |it| it.filter(|_| any_path));
+            let floor = any::<bool>().prop_map(move |it| it && any_path);
+            (hardware(), any::<bool>(), number(), floor, number())
+        };
+        proptest::collection::btree_map(0u8..9, of(with_paths), 0..8)
+    }
+
+    fn built(releases: &std::collections::BTreeMap<u8, MadeUp>) -> ProductState {
+        let number = |major: &u8| version(&format!("{major}.0.0"));
+        let texts: Vec<String> = releases.keys().map(|major| format!("{major}.0.0")).collect();
+        let images: Vec<[&[&str]; 1]> = releases.values().map(|release| [release.0]).collect();
+        let listed = texts.iter().zip(&images).zip(releases.values());
+        let listed: Vec<(&str, &[&[&str]], bool)> =
+            listed.map(|((text, images), release)| (text.as_str(), images.as_slice(), release.1)).collect();
+        let mut state = product(&listed);
+        for (release, (_, _, replacement, floor, lowest)) in state.releases.iter_mut().zip(releases.values())
+        {
+            release.floor = *floor;
+            release.upgrade_from = lowest.as_ref().map(number);
+            if let Some(recall) = &mut release.recall {
+                recall.replacement = replacement.as_ref().map(number);
+            }
+        }
+        state
+    }
+
+    fn compare(state: &ProductState, running: u8, asked: Option<&str>) -> Result<(), TestCaseError> {
+        let running = version(&format!("{running}.0.0"));
+        let explained = explain(state, &ChannelName::stable(), asked, &running).offered;
+        let snapshot = Snapshot::default().with(Revision(1), std::slice::from_ref(state));
+        let question =
+            Question { product: "thermo-x", version: &running, hardware: asked, channel: "stable" };
+        let decided = match decide(&snapshot, &question) {
+            Decision::Update(offer) => Some(offer.version.to_string()),
+            _ => None,
+        };
+        prop_assert_eq!(explained.map(|(release, _)| release.version.to_string()), decided);
+        Ok(())
+    }
+
+    fn asked() -> impl Strategy<Value = Option<&'static str>> {
+        prop_oneof![Just(None), Just(Some("a")), Just(Some("b")), Just(Some("c"))]
+    }
+
     proptest! {
-        // Floors, needs and replacements join the comparison when the snapshot has them.
         #[test]
-        fn the_explanation_is_what_a_check_answers(
-            releases in proptest::collection::btree_map(0u8..9, (hardware(), any::<bool>()), 0..8),
-            running in 0u8..10, asked in prop_oneof![Just(None), Just(Some("a")), Just(Some("b")), Just(Some("c"))],
+        fn the_explanation_is_what_a_check_answers(releases in releases(false), running in 0u8..10, asked in asked()) {
+            compare(&built(&releases), running, asked)?;
+        }
+
+        #[test]
+        #[ignore = "until the snapshot follows floors, needs and replacements"]
+        fn the_explanation_is_what_a_check_answers_on_any_path(
+            releases in releases(true), running in 0u8..10, asked in asked(),
         ) {
-            let texts: Vec<String> = releases.keys().map(|major| format!("{major}.0.0")).collect();
-            let images: Vec<[&[&str]; 1]> = releases.values().map(|(hardware, _)| [*hardware]).collect();
-            let built: Vec<(&str, &[&[&str]], bool)> = texts.iter().zip(&images).zip(releases.values())
-                .map(|((text, images), (_, recalled))| (text.as_str(), images.as_slice(), *recalled)).collect();
-            let state = product(&built);
-            let running = version(&format!("{running}.0.0"));
-            let explained = explain(&state, &ChannelName::stable(), asked, &running).offered;
-            let snapshot = Snapshot::default().with(Revision(1), std::slice::from_ref(&state));
-            let question = Question { product: "thermo-x", version: &running, hardware: asked, channel: "stable" };
-            let decided = match decide(&snapshot, &question) {
-                Decision::Update(offer) => Some(offer.version.to_string()),
-                _ => None,
-            };
-            prop_assert_eq!(explained.map(|(release, _)| release.version.to_string()), decided);
+            compare(&built(&releases), running, asked)?;
         }
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn judge(
         }
     }
     if fine && !consent.allow_stranding {
-        path::strands(state, &after(state, offering, &withdraw), findings);
+        path::strands(state, &after(state, offering, &withdraw), Some(channel), findings);
     }
     withdraw
 }

@@ -12,7 +12,7 @@ use super::{findings::Findings, rule};
 use crate::domain::{
     ChannelName, Hardware, ProductState, Version,
     explain::replacement,
-    ladder::{choose, ladder},
+    ladder::{Candidate, choose, ladder},
 };
 
 /// A version without a way up: where it ends, and what it cannot reach.
@@ -31,15 +31,25 @@ struct Group {
     versions: BTreeMap<String, Version>,
 }
 
-/// Finds devices that `after` strands and `before` did not.
-pub(super) fn strands(before: &ProductState, after: &ProductState, findings: &mut Findings<'_>) {
-    for channel in after.channels() {
+/// Finds devices that `after` strands and `before` did not, on the channels that the change concerns; `None` = all.
+pub(super) fn strands(
+    before: &ProductState,
+    after: &ProductState,
+    concerns: Option<&ChannelName>,
+    findings: &mut Findings<'_>,
+) {
+    let channels = after.channels();
+    for channel in
+        channels.into_iter().filter(|channel| concerns.is_none_or(|concerned| concerned == channel))
+    {
         let mut told: BTreeMap<(String, String), Group> = BTreeMap::new();
         for hardware in targets(after, &channel) {
             let name = hardware.as_ref().map(Hardware::as_str);
+            // Once for all versions: this is what takes time where there are many releases.
+            let (was, is) = (ladder(before, &channel, name), ladder(after, &channel, name));
             for version in ever_offered(after, &channel, name) {
-                let Some(stranded) = walk(after, &channel, name, &version) else { continue };
-                if walk(before, &channel, name, &version).is_some() {
+                let Some(stranded) = walk(after, &is, name, &version) else { continue };
+                if walk(before, &was, name, &version).is_some() {
                     continue;
                 }
                 let key = (stranded.stuck_at.to_string(), stranded.head.to_string());
@@ -98,18 +108,17 @@ fn ever_offered(state: &ProductState, channel: &ChannelName, hardware: Option<&s
 /// Walks up from a version; `None` = it reaches the highest offer, or there is nothing above it.
 fn walk(
     state: &ProductState,
-    channel: &ChannelName,
+    steps: &[Candidate<'_>],
     hardware: Option<&str>,
     from: &Version,
 ) -> Option<Stranded> {
-    let steps = ladder(state, channel, hardware);
     let head = steps.last()?.release;
     let mut at = from;
     // Each step goes up; a replacement may go down, once, as it is not recalled itself.
     for _ in 0..steps.len() + 2 {
         let next = match replacement(state, at, hardware) {
             Some(candidate) => candidate.release,
-            None => match choose(&steps, at) {
+            None => match choose(steps, at) {
                 Some(index) => steps[index].release,
                 None => break,
             },
@@ -135,7 +144,7 @@ mod tests {
     fn told(before: &ProductState, after: &ProductState) -> Vec<Reason> {
         let policy = Policy::default();
         let mut findings = Findings::new(&policy);
-        strands(before, after, &mut findings);
+        strands(before, after, None, &mut findings);
         findings.reasons
     }
 

@@ -25,7 +25,7 @@ pub fn recall(
         if let Some(recalled) = after.releases.iter_mut().find(|other| other.id == release.id) {
             recalled.recall = Some(recall.clone());
         }
-        path::strands(state, &after, &mut findings);
+        path::strands(state, &after, None, &mut findings);
     }
     findings.verdict()
 }
@@ -47,7 +47,7 @@ pub fn set_path(
             changed.floor = path.floor;
             changed.upgrade_from.clone_from(&path.upgrade_from);
         }
-        path::strands(state, &after, &mut findings);
+        path::strands(state, &after, None, &mut findings);
     }
     findings.verdict()
 }

@@ -3,7 +3,13 @@
 //! The use case runs in a task of its own: when the client's connection goes, hyper drops the handler, but what was
 //! begun must still be cleaned up, or committed if the last byte had arrived.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Json,
@@ -12,12 +18,18 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream::BoxStream};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use tokio::sync::oneshot;
 
-use super::{PublisherState, parsed, path, releases, stated, view};
+use super::{
+    PublisherState,
+    headers::{content_length, refuse_wrapped_bodies, repr_digest},
+    parsed, path, releases, stated, view,
+};
 use crate::{
     api::{ImageView, Problem, VerdictView},
     config::Scope,
@@ -135,8 +147,14 @@ pub(super) async fn publish_stated_image(
         Err(error) => return answer(&state, Err(error), body.into_data_stream().boxed(), &headers).await,
     };
     let known = state.publishing.product(&name).await?;
-    let (version, body, _held) = stated::version(&known.product.settings.policy, body).await?;
-    answer(&state, read(Some(&version.to_string())), body.boxed(), &headers).await
+    let (mut body, mut held) = (body.into_data_stream(), Vec::new());
+    let stated = stated::version(&known.product.settings.policy, &mut body, &mut held).await;
+    let (request, _permit) = match stated {
+        Ok((version, permit)) => (read(Some(&version.to_string())), Some(permit)),
+        Err(error) => (Err(error), None),
+    };
+    let body = stream::iter(held.into_iter().map(Ok)).chain(body);
+    answer(&state, request, body.boxed(), &headers).await
 }
 
 async fn answer(
@@ -176,15 +194,16 @@ async fn try_out(
     state: &PublisherState,
     mut publication: Publication,
     headers: &HeaderMap,
-    mut body: Incoming,
+    body: Incoming,
 ) -> Result<VerdictView> {
     let sends = headers.contains_key(header::TRANSFER_ENCODING)
         || publication.candidate.size.is_some_and(|size| size > 0);
     if !sends {
         publication.candidate.size = None;
     }
+    let (mut body, begun) = watched(body);
     let verdict = state.publishing.try_out(&publication, sends.then_some(&mut body)).await;
-    if !expects_continue(headers) {
+    if begun.load(Ordering::Relaxed) || !expects_continue(headers) {
         state.publishing.tasks.spawn(linger(body, LINGER_REFUSED));
     }
     Ok(view::verdict(&publication, verdict?))
@@ -197,10 +216,11 @@ async fn run(
     state: &PublisherState,
     publication: Publication,
     headers: &HeaderMap,
-    mut body: Incoming,
+    body: Incoming,
 ) -> Result<Published> {
     let publishing = Arc::clone(&state.publishing);
     let expects_continue = expects_continue(headers);
+    let (mut body, begun) = watched(body);
     let (answer, answered) = oneshot::channel();
     let task = async move {
         publishing.metrics.uploads.inc();
@@ -214,13 +234,21 @@ async fn run(
                 "publish failed after its client had gone"
             );
         }
-        // A client that waits for `100 Continue` sends nothing; reading would invite it to.
-        if !expects_continue {
+        // A client that waits for `100 Continue` sends nothing; reading would invite it to. One that was told to go on is
+        // in the middle of it.
+        if !expects_continue || begun.load(Ordering::Relaxed) {
             linger(body, patience).await;
         }
     };
     state.publishing.tasks.spawn(tracing::Instrument::in_current_span(task));
     answered.await.map_err(|_| Error::internal("the upload's task ended without an answer"))?
+}
+
+/// The bytes, and whether any were read.
+fn watched(body: Incoming) -> (Incoming, Arc<AtomicBool>) {
+    let begun = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&begun);
+    (body.inspect(move |_| flag.store(true, Ordering::Relaxed)).boxed(), begun)
 }
 
 /// Reads what a client is still sending, and throws it away.
@@ -318,85 +346,4 @@ fn publication(
         notes: notes.map(str::to_owned),
         actor: caller.name.clone(),
     })
-}
-
-/// A body that is not the image itself would be stored as if it were.
-fn refuse_wrapped_bodies(headers: &HeaderMap) -> Result<()> {
-    let is = |name, prefix: &[u8]| {
-        headers.get(name).is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(prefix))
-    };
-    if is(header::CONTENT_TYPE, b"multipart/") {
-        return Err(malformed("the body is a form: send the image raw (curl: --data-binary @FILE, not -F)"));
-    }
-    if headers.contains_key(header::CONTENT_ENCODING) && !is(header::CONTENT_ENCODING, b"identity") {
-        return Err(malformed(
-            "the body has a Content-Encoding: send the image as devices are to get it, without one",
-        ));
-    }
-    if headers.contains_key(header::CONTENT_RANGE) {
-        return Err(malformed("the body is a range: send the whole image in one request"));
-    }
-    Ok(())
-}
-
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>> {
-    let Some(value) = headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
-    let length = value.to_str().ok().and_then(|text| text.parse().ok());
-    length.map(Some).ok_or_else(|| malformed("Content-Length is no number"))
-}
-
-/// `Repr-Digest` (RFC 9530, section 3): a dictionary of algorithms; those that we do not know are ignored.
-fn repr_digest(headers: &HeaderMap) -> Result<Option<[u8; 32]>> {
-    let wrong = || malformed("Repr-Digest is not of the form sha-256=:BASE64: (RFC 9530)");
-    let mut found = None;
-    for value in headers.get_all("repr-digest") {
-        for entry in value.to_str().map_err(|_| wrong())?.split(',') {
-            let (algorithm, rest) = entry.trim().split_once('=').ok_or_else(wrong)?;
-            if algorithm != "sha-256" {
-                continue;
-            }
-            let item = rest.split(';').next().unwrap_or_default().trim();
-            let text = item.strip_prefix(':').and_then(|text| text.strip_suffix(':')).ok_or_else(wrong)?;
-            let bytes = BASE64_STANDARD.decode(text).map_err(|_| wrong())?;
-            let digest = <[u8; 32]>::try_from(bytes).map_err(|_| wrong())?;
-            if found.replace(digest).is_some_and(|before| before != digest) {
-                return Err(malformed("Repr-Digest gives two different sha-256 digests: give one"));
-            }
-        }
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    fn digest(values: &[&'static str]) -> Result<Option<[u8; 32]>> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append("repr-digest", HeaderValue::from_static(value));
-        }
-        repr_digest(&headers)
-    }
-
-    #[test]
-    fn repr_digest_is_read_as_rfc_9530_has_it() {
-        let known = "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:";
-        let expected =
-            hex::decode("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad").expect("hex");
-        assert_eq!(digest(&[known]).expect("fine").expect("there").as_slice(), expected);
-        assert!(
-            digest(&["sha-512=:AAAA:, sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:;p=1"])
-                .expect("fine")
-                .is_some()
-        );
-        assert!(digest(&["sha-512=:AAAA:", known]).expect("fine").is_some());
-        assert_eq!(digest(&[]).expect("fine"), None);
-        assert_eq!(digest(&["md5=:AAAA:"]).expect("fine"), None);
-        for wrong in ["sha-256", "sha-256=abc", "sha-256=:abc:", "sha-256=:AAAA:", "sha-256=\"x\""] {
-            assert!(digest(&[wrong]).is_err(), "{wrong}");
-        }
-    }
 }

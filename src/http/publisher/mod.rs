@@ -49,6 +49,7 @@ use crate::{
 };
 
 mod explain;
+mod headers;
 mod images;
 mod operations;
 mod path;

@@ -2,12 +2,13 @@
 //!
 //! Key and reservation need the version before a byte is stored, so the first bytes are held back until the image has
 //! stated it, at most [`HELD_BACK`] of them; a smaller image is held back as a whole. Then it goes on as any other.
+//! What was read stays with the caller whatever happens, who goes on with it or reads the rest away.
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::BodyDataStream;
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::StreamExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
@@ -24,15 +25,13 @@ static IMAGES: Semaphore = Semaphore::const_new(8);
 /// How long a client may send nothing.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// The version that the image states, with a stream of all its bytes, and the right to hold them.
+/// The version that the image states, and the right to hold bytes back, which is kept until they are gone. `held` gets
+/// what was read of the body.
 pub(super) async fn version(
     policy: &Policy,
-    body: Body,
-) -> Result<(
-    Version,
-    impl Stream<Item = Result<Bytes, axum::Error>> + Send + Unpin + use<>,
-    SemaphorePermit<'static>,
-)> {
+    body: &mut BodyDataStream,
+    held: &mut Vec<Bytes>,
+) -> Result<(Version, SemaphorePermit<'static>)> {
     let permit = IMAGES.try_acquire().map_err(|_| {
         Error::new(
             Kind::Busy,
@@ -41,9 +40,7 @@ pub(super) async fn version(
         )
         .retry_after(Duration::from_secs(5))
     })?;
-    let mut body = body.into_data_stream();
     let mut inspection = Inspection::default();
-    let mut held: Vec<Result<Bytes, axum::Error>> = Vec::new();
     let mut size = 0;
     let stated = loop {
         let next = tokio::time::timeout(IDLE, body.next()).await.map_err(|_| body_interrupted())?;
@@ -53,7 +50,7 @@ pub(super) async fn version(
         let bytes = bytes.map_err(|error| body_interrupted().caused_by(error))?;
         inspection.update(&bytes);
         size += bytes.len();
-        held.push(Ok(bytes));
+        held.push(bytes);
         if let Some(facts) = inspection.so_far()
             && let stated @ Stated::Version(_) = stated_version(policy, facts)
         {
@@ -64,7 +61,7 @@ pub(super) async fn version(
         }
     };
     let why = match stated {
-        Stated::Version(version) => return Ok((version, stream::iter(held).chain(body), permit)),
+        Stated::Version(version) => return Ok((version, permit)),
         Stated::Unreadable(text) => {
             format!("the image states the version {text:?}, which does not read as SemVer")
         }

@@ -3,7 +3,8 @@
 //! Two forms are known: the 64 bytes of an Ed25519 signature (RFC 8032), and minisign's signature file
 //! (<https://jedisct1.github.io/minisign/>), legacy (`Ed`, over the file itself) or prehashed (`ED`, over its
 //! BLAKE2b-512). Ed25519 hashes the signature's first half, the key and the message, in this order: with the signature
-//! and the keys known beforehand, one pass suffices. aws-lc-rs offers no such pass, ed25519-dalek does.
+//! and the keys known beforehand, one pass over the file suffices, with one SHA-512 for each key that may have made it
+//! (a policy lists few). aws-lc-rs offers no such pass, ed25519-dalek does.
 //!
 //! The keys are those that the product listed when the upload began; whether the one that verified is still listed is
 //! asked again at the end ([`Outcome::Verified`] has it). minisign's trusted comment is signed by the global signature,
@@ -22,8 +23,6 @@ use crate::domain::Policy;
 
 /// The longest that is taken: a minisign signature with its comments.
 const LONGEST: usize = 2048;
-/// More keys than this are not tried: each costs a pass of SHA-512.
-const MOST_TRIED: usize = 4;
 
 /// A detached signature as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +132,7 @@ fn streams(signature: &[u8; 64], keys: &[&Key]) -> Vec<([u8; 32], StreamVerifier
         let stream = VerifyingKey::from_bytes(&bytes).ok()?.verify_stream(&signature).ok()?;
         Some((bytes, stream))
     };
-    keys.iter().take(MOST_TRIED).filter_map(of).collect()
+    keys.iter().filter_map(of).collect()
 }
 
 /// <https://jedisct1.github.io/minisign/#signature-format>: an untrusted comment, the signature with its key's id, a
