@@ -176,4 +176,6 @@ fn own<'k>(signature: &Signature, keys: &'k [Key]) -> Own<'k> {
 }
 
 #[cfg(test)]
+mod samples_tests;
+#[cfg(test)]
 mod tests;
