@@ -154,7 +154,8 @@ pub struct AuditEntry {
 /// One page of what changed, see [`Catalogue::changes`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
-    /// Products that changed after the asked revision, in the order of their last change.
+    /// Products that changed after the asked revision, in the order of their last change. Without what their images say
+    /// of themselves, which no check needs and which is most of what is stored.
     pub products: Vec<ProductState>,
     /// Everything up to this revision has been told once this page is applied.
     pub revision: Revision,

@@ -193,6 +193,12 @@ async fn state_of(catalogue: &Arc<dyn Catalogue>, name: &ProductName) -> Product
     catalogue.product(name).await.expect("the catalogue works").expect("the product exists")
 }
 
+/// The same as changes tell it: without what its images say of themselves.
+fn without_facts(mut state: ProductState) -> ProductState {
+    state.releases.iter_mut().flat_map(|release| &mut release.images).for_each(|image| image.facts = None);
+    state
+}
+
 /// Reserves at the product's current revision.
 async fn reserve(catalogue: &Arc<dyn Catalogue>, reservation: &Reservation) -> Reserved {
     let judged_at = revision_of(catalogue, &reservation.product).await;
