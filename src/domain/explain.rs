@@ -1,7 +1,7 @@
 //! Explains a check: for a device, every release of the product, and why it is offered or not.
 //!
-//! Made of the same rules as the answer itself: [`ladder`](super::ladder::ladder) says what the channel has for the
-//! hardware, [`choose`](super::ladder::choose) which of it is offered, and [`replacement`] where devices go that run a
+//! Made of the same rules as the answer itself: [`ladder()`] says what the channel has for the
+//! hardware, [`choose`] which of it is offered, and [`replacement`] where devices go that run a
 //! recalled release. A property test holds that the outcome is that of `decide`.
 
 use super::{

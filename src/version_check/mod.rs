@@ -7,7 +7,7 @@
 //! true at commit: the catalogue writes only if nothing changed since.
 //!
 //! # By topic
-//! - [`image`](judge): what may become an image, and the order of the rules
+//! - [`judge`]: what may become an image, and the order of the rules
 //! - `declared`, `content`, `names`, `signature`: what is declared, what the image says, whether it is for this product,
 //!   who signed it
 //! - `channel`, `path`, `recall`: what may be promoted and recalled, and whether devices would be stranded
