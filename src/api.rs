@@ -7,7 +7,14 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::version_check::Reason;
+use crate::{
+    domain::{Facts, Policy},
+    version_check::Reason,
+};
+
+mod verdict;
+
+pub use verdict::{ConsideredView, ExplainView, PathBody, VerdictView};
 
 mod attachment;
 mod audit;
@@ -48,6 +55,13 @@ pub struct ProductBody {
     /// Until when the manufacturer supports it: a date such as `2031-12-31`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub support_end: Option<NaiveDate>,
+    /// What it demands of its images, and how strictly; see docs/version-check.md.
+    #[serde(skip_serializing_if = "is_default")]
+    pub policy: Policy,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A product.
@@ -63,6 +77,9 @@ pub struct ProductView {
     pub created_at: DateTime<Utc>,
     /// The catalogue's revision at its last change.
     pub revision: u64,
+    /// What the version check only tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Reason>,
 }
 
 /// A product and what its channels offer.
@@ -112,6 +129,15 @@ pub struct ImageView {
     pub channels: BTreeSet<String>,
     /// The link that a device would be given now.
     pub url: String,
+    /// What it says of itself; absent = it was stored before images were inspected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Facts>,
+    /// The detached signature over the whole file that came with it, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// What the version check only tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Reason>,
 }
 
 /// A release.
@@ -134,6 +160,15 @@ pub struct ReleaseView {
     /// Why it was recalled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recall_reason: Option<String>,
+    /// Where devices that run it should go, since it was recalled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement: Option<String>,
+    /// Whether devices below it are offered it first and never jump over it.
+    #[serde(default)]
+    pub floor: bool,
+    /// The lowest version that can take it; absent = any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade_from: Option<String>,
     /// Its images.
     pub images: Vec<ImageView>,
     /// What it fixes; absent = nothing is known.
@@ -142,6 +177,9 @@ pub struct ReleaseView {
     /// Its documents, by name.
     #[serde(default)]
     pub attachments: Vec<AttachmentView>,
+    /// What the version check only tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Reason>,
 }
 
 /// Whether a release may be offered.
@@ -173,6 +211,9 @@ pub struct ChannelView {
     pub channel: String,
     /// One line per hardware that is offered something.
     pub offers: Vec<OfferView>,
+    /// What the version check only tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Reason>,
 }
 
 /// What devices of some hardware are told.
@@ -202,6 +243,9 @@ pub struct PromoteBody {
     /// Offer it although the channel offers a higher version; needs `reason`.
     #[serde(default)]
     pub allow_downgrade: bool,
+    /// Do it although devices would be left without a way to what the channel offers highest.
+    #[serde(default)]
+    pub allow_stranding: bool,
     /// Why; kept in the audit log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -213,6 +257,13 @@ pub struct PromoteBody {
 pub struct RecallBody {
     /// Why; kept in the audit log.
     pub reason: String,
+    /// The version that devices which run it should go to, also a lower one; it needs no promotion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "1.3.2")]
+    pub replacement: Option<String>,
+    /// Do it although devices would be left without a way to what their channel offers highest.
+    #[serde(default)]
+    pub allow_stranding: bool,
 }
 
 /// The answer to a check: newer firmware for this device.
@@ -241,6 +292,9 @@ pub struct CheckAnswer {
     /// The release's notes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
+    /// The detached signature over the whole file that came with it, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
     /// When the image was stored.
     pub created_at: DateTime<Utc>,
 }

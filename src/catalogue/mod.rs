@@ -34,7 +34,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         Attachment, ChannelName, FileName, Hardware, Image, Product, ProductName, ProductSettings,
-        ProductState, Revision, Security, Shown, Version,
+        ProductState, Revision, Security, Shown, UpgradePath, Version,
     },
     error::{Error, Kind, Result},
 };
@@ -101,6 +101,8 @@ pub struct NewImage {
     pub image: Image,
     /// The release's notes; `None` leaves those of an existing release.
     pub notes: Option<String>,
+    /// How devices come to the release; what is set here is set on an existing release too, the rest of it stays.
+    pub path: UpgradePath,
 }
 
 /// A change of what a channel offers.
@@ -110,7 +112,7 @@ pub struct Promote {
     pub channel: ChannelName,
     /// The images that become promoted (those that are already stay as they are).
     pub images: Vec<Uuid>,
-    /// The images whose promotion ends, because a downgrade overrides them.
+    /// The images whose promotion is withdrawn, because a downgrade overrides them; that it was there is kept.
     pub withdraw: Vec<Uuid>,
 }
 
@@ -155,7 +157,7 @@ pub struct Audit {
     /// Who and from where.
     pub actor: Actor,
     /// The verb: `product.create`, `product.update`, `image.publish`, `channel.promote`, `release.recall`,
-    /// `release.notes`, `release.security`, `release.attach`, `release.detach`.
+    /// `release.notes`, `release.security`, `release.attach`, `release.detach`, `release.path`.
     pub action: &'static str,
     /// The version concerned, if any.
     pub version: Option<Version>,
@@ -193,7 +195,8 @@ pub struct AuditPage {
 /// One page of what changed, see [`Catalogue::changes`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
-    /// Products that changed after the asked revision, in the order of their last change.
+    /// Products that changed after the asked revision, in the order of their last change. Without what their images say
+    /// of themselves, which no check needs and which is most of what is stored.
     pub products: Vec<ProductState>,
     /// Everything up to this revision has been told once this page is applied.
     pub revision: Revision,
@@ -304,7 +307,8 @@ pub trait Catalogue: Send + Sync + 'static {
         audit: &Audit,
     ) -> Result<Written<ProductState>>;
 
-    /// Recalls a release; recalling it again changes nothing. Returns the product as it is now.
+    /// Recalls a release. Recalling it again keeps time and reason, and sets the replacement if one is named that is
+    /// not the one that it has; else it changes nothing. Returns the product as it is now.
     ///
     /// Fails with kind `NotFound` and code `no-such-release` when the product has no such release.
     async fn recall(
@@ -312,6 +316,19 @@ pub trait Catalogue: Send + Sync + 'static {
         product: &ProductName,
         version: &Version,
         reason: &str,
+        replacement: Option<&Version>,
+        judged_at: Revision,
+        audit: &Audit,
+    ) -> Result<Written<ProductState>>;
+
+    /// Changes how devices come to a release. Returns the product as it is now.
+    ///
+    /// Fails with kind `NotFound` and code `no-such-release` when the product has no such release.
+    async fn set_path(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        path: &UpgradePath,
         judged_at: Revision,
         audit: &Audit,
     ) -> Result<Written<ProductState>>;

@@ -35,7 +35,10 @@ use super::{
     Reserved, Written, failure,
 };
 use crate::{
-    domain::{Attachment, FileName, Product, ProductName, ProductSettings, ProductState, Revision, Version},
+    domain::{
+        Attachment, FileName, Product, ProductName, ProductSettings, ProductState, Revision, UpgradePath,
+        Version,
+    },
     error::{Error, Kind, Result},
 };
 
@@ -245,10 +248,22 @@ impl Catalogue for PostgresCatalogue {
         product: &ProductName,
         version: &Version,
         reason: &str,
+        replacement: Option<&Version>,
         judged_at: Revision,
         audit: &Audit,
     ) -> Result<Written<ProductState>> {
-        call!(self, write::recall, product, version, reason, judged_at, audit)
+        call!(self, write::recall, product, version, reason, replacement, judged_at, audit)
+    }
+
+    async fn set_path(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        path: &UpgradePath,
+        judged_at: Revision,
+        audit: &Audit,
+    ) -> Result<Written<ProductState>> {
+        call!(self, write::set_path, product, version, path, judged_at, audit)
     }
 
     async fn describe(

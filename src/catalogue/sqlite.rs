@@ -37,7 +37,10 @@ use super::{
     Reservation, Reserved, Written, failure, stored,
 };
 use crate::{
-    domain::{Attachment, FileName, Product, ProductName, ProductSettings, ProductState, Revision, Version},
+    domain::{
+        Attachment, FileName, Product, ProductName, ProductSettings, ProductState, Revision, UpgradePath,
+        Version,
+    },
     error::{Error, Kind, Result},
 };
 
@@ -268,11 +271,26 @@ impl Catalogue for SqliteCatalogue {
         product: &ProductName,
         version: &Version,
         reason: &str,
+        replacement: Option<&Version>,
         judged_at: Revision,
         audit: &Audit,
     ) -> Result<Written<ProductState>> {
         let mut transaction = self.begin().await?;
-        let written = write::recall(&mut transaction, product, version, reason, judged_at, audit).await?;
+        let written =
+            write::recall(&mut transaction, product, version, reason, replacement, judged_at, audit).await?;
+        self.settle(transaction, written).await
+    }
+
+    async fn set_path(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        path: &UpgradePath,
+        judged_at: Revision,
+        audit: &Audit,
+    ) -> Result<Written<ProductState>> {
+        let mut transaction = self.begin().await?;
+        let written = write::set_path(&mut transaction, product, version, path, judged_at, audit).await?;
         self.settle(transaction, written).await
     }
 

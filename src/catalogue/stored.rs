@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     error::Error as StdError,
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,8 +18,8 @@ use super::{Audit, Description, Reservation};
 
 use crate::{
     domain::{
-        Attachment, ChannelName, Digests, FileName, Hardware, Image, Product, ProductName, ProductSettings,
-        ProductState, Promotion, Recall, Release, Revision, Security, Version,
+        Attachment, ChannelName, Digests, Facts, FileName, Hardware, Image, Policy, Product, ProductName,
+        ProductSettings, ProductState, Promotion, Recall, Release, Revision, Security, Version,
     },
     error::{Error, Kind, Result},
 };
@@ -43,6 +44,9 @@ pub(super) struct ReleaseRow {
     pub created_at: DateTime<Utc>,
     pub recalled_at: Option<DateTime<Utc>>,
     pub recall_reason: Option<String>,
+    pub recall_replacement: Option<String>,
+    pub floor: bool,
+    pub upgrade_from: Option<String>,
     pub security: Option<serde_json::Value>,
 }
 
@@ -67,6 +71,8 @@ pub(super) struct ImageRow {
     pub md5: Vec<u8>,
     pub etag: String,
     pub created_at: DateTime<Utc>,
+    pub facts: Option<serde_json::Value>,
+    pub signature: Option<String>,
 }
 
 pub(super) struct PromotionRow {
@@ -74,6 +80,7 @@ pub(super) struct PromotionRow {
     pub channel: String,
     pub image_id: Uuid,
     pub promoted_at: DateTime<Utc>,
+    pub withdrawn_at: Option<DateTime<Utc>>,
 }
 
 pub(super) struct ReservationRow {
@@ -93,13 +100,14 @@ pub(super) struct ReservationRow {
 struct StoredSettings {
     hardware: BTreeSet<Hardware>,
     max_image_bytes: Option<u64>,
+    policy: Policy,
     support_end: Option<NaiveDate>,
 }
 
 /// The settings as they are stored.
 pub(super) fn settings(settings: &ProductSettings) -> serde_json::Value {
-    let ProductSettings { hardware, max_image_bytes, support_end } = settings.clone();
-    serde_json::to_value(StoredSettings { hardware, max_image_bytes, support_end })
+    let ProductSettings { hardware, max_image_bytes, policy, support_end } = settings.clone();
+    serde_json::to_value(StoredSettings { hardware, max_image_bytes, policy, support_end })
         .expect("has only string keys")
 }
 
@@ -164,6 +172,22 @@ pub(super) fn hardware_names(hardware: &BTreeSet<Hardware>) -> Vec<String> {
     hardware.iter().map(ToString::to_string).collect()
 }
 
+/// An image's facts as they are stored. A NUL, which Postgres cannot store, has no place in them; if an image smuggles
+/// one in, it is shown as what it is not.
+pub(super) fn facts(facts: &Facts) -> serde_json::Value {
+    fn clean(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+            serde_json::Value::Array(values) => values.iter_mut().for_each(clean),
+            serde_json::Value::Object(fields) => fields.values_mut().for_each(clean),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(facts).expect("has only string keys");
+    clean(&mut value);
+    value
+}
+
 /// What a reservation covers, sorted: two that overlap then wait for each other in one order, and never in a circle.
 pub(super) fn slots(reservation: &Reservation) -> Vec<String> {
     let mut slots = vec![format!("file:{}", reservation.filename)];
@@ -200,12 +224,12 @@ pub(super) fn check_texts<'a>(audit: &Audit, more: impl IntoIterator<Item = &'a 
 
 impl ProductRow {
     pub fn into_product(self) -> Result<Product> {
-        let StoredSettings { hardware, max_image_bytes, support_end } =
+        let StoredSettings { hardware, max_image_bytes, policy, support_end } =
             parsed(serde_json::from_value(self.settings))?;
         Ok(Product {
             id: self.id,
             name: parsed(ProductName::parse(&self.name))?,
-            settings: ProductSettings { hardware, max_image_bytes, support_end },
+            settings: ProductSettings { hardware, max_image_bytes, policy, support_end },
             created_at: self.created_at,
             revision: Revision(count(self.revision)?),
         })
@@ -241,6 +265,8 @@ impl ImageRow {
             },
             etag: self.etag,
             created_at: self.created_at,
+            facts: parsed(self.facts.map(serde_json::from_value).transpose())?.map(Arc::new),
+            signature: self.signature,
         })
     }
 }
@@ -256,6 +282,19 @@ impl AttachmentRow {
             created_at: self.created_at,
         })
     }
+}
+
+fn version(text: Option<String>) -> Result<Option<Version>> {
+    text.map(|text| parsed(Version::parse(&text))).transpose()
+}
+
+fn recall(
+    at: Option<DateTime<Utc>>,
+    reason: Option<String>,
+    replacement: Option<String>,
+) -> Result<Option<Recall>> {
+    let replacement = version(replacement)?;
+    Ok(at.zip(reason).map(|(at, reason)| Recall { at, reason, replacement }))
 }
 
 /// Products with all that belongs to them; every list keeps the order of its rows.
@@ -281,21 +320,19 @@ pub(super) fn assemble(
             version: parsed(Version::parse(&row.version))?,
             notes: row.notes,
             created_at: row.created_at,
-            recall: row.recalled_at.zip(row.recall_reason).map(|(at, reason)| Recall {
-                at,
-                reason,
-                replacement: None,
-            }),
-            floor: false,
-            upgrade_from: None,
+            recall: recall(row.recalled_at, row.recall_reason, row.recall_replacement)?,
+            floor: row.floor,
+            upgrade_from: version(row.upgrade_from)?,
             images: images_of.remove(&row.id).unwrap_or_default(),
             security: row.security.map(serde_json::from_value).transpose().map_err(Error::internal)?,
             attachments: attachments_of.remove(&row.id).unwrap_or_default(),
         });
     }
     let mut promotions_of: HashMap<Uuid, Vec<Promotion>> = HashMap::new();
+    let mut withdrawn_of: HashMap<Uuid, Vec<Promotion>> = HashMap::new();
     for row in promotions {
-        promotions_of.entry(row.product_id).or_default().push(Promotion {
+        let of = if row.withdrawn_at.is_some() { &mut withdrawn_of } else { &mut promotions_of };
+        of.entry(row.product_id).or_default().push(Promotion {
             channel: parsed(ChannelName::parse(&row.channel))?,
             image: row.image_id,
             at: row.promoted_at,
@@ -304,6 +341,7 @@ pub(super) fn assemble(
     let states = products.into_iter().map(|product| ProductState {
         releases: releases_of.remove(&product.id).unwrap_or_default(),
         promotions: promotions_of.remove(&product.id).unwrap_or_default(),
+        withdrawn: withdrawn_of.remove(&product.id).unwrap_or_default(),
         product,
     });
     Ok(states.collect())

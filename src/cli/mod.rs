@@ -15,10 +15,14 @@ mod backup;
 mod check;
 mod client;
 mod connection;
+mod explain;
 mod health;
+mod inspect;
 mod offers;
 pub mod output;
+mod path;
 mod product;
+mod product_settings;
 mod progress;
 mod promote;
 mod publish;
@@ -32,6 +36,7 @@ mod server_side;
 mod table;
 mod token;
 mod upload;
+mod verdict;
 
 use std::process::ExitCode;
 
@@ -89,10 +94,16 @@ pub enum ClientCommand {
     /// What a release says of itself: notes, security, bill of materials
     #[command(subcommand)]
     Release(release::ReleaseCommand),
+    /// Say how devices come to a release: whether it is a floor, and which versions can take it
+    Path(path::PathArguments),
     /// List the releases of a product
     Releases(releases::ReleasesArguments),
     /// Ask for newer firmware, as a device would (exit code 3: there is none)
     Check(check::CheckArguments),
+    /// Tell what a device is offered, and why
+    Explain(explain::ExplainArguments),
+    /// Show what an image says of itself, and whether it is whole; needs no server
+    Inspect(inspect::InspectArguments),
     /// Show who changed what in a product; verify and export the log of all
     Audit(audit::AuditArguments),
     /// The backup bucket
@@ -141,6 +152,9 @@ impl ClientCommand {
             Self::Promote(arguments) => arguments.connection.json,
             Self::Recall(arguments) => arguments.connection.json,
             Self::Release(command) => command.connection().json,
+            Self::Path(arguments) => arguments.connection.json,
+            Self::Explain(arguments) => arguments.connection.json,
+            Self::Inspect(arguments) => arguments.json,
             Self::Releases(arguments) => arguments.connection.json,
             Self::Check(arguments) => arguments.connection.json,
             Self::Audit(arguments) => arguments.connection().json,
@@ -156,6 +170,9 @@ impl ClientCommand {
             Self::Promote(arguments) => promote::run(arguments, terminal),
             Self::Recall(arguments) => recall::run(arguments, terminal),
             Self::Release(command) => release::run(command, terminal),
+            Self::Path(arguments) => path::run(arguments, terminal),
+            Self::Explain(arguments) => explain::run(arguments, terminal),
+            Self::Inspect(arguments) => inspect::run(arguments, terminal),
             Self::Releases(arguments) => releases::run(arguments, terminal),
             Self::Check(arguments) => check::run(arguments, terminal),
             Self::Audit(arguments) => audit::run(arguments, terminal),
@@ -220,6 +237,14 @@ mod tests {
             "firmament release notes --product p --version 1.4.0 --file NOTES.md",
             "firmament audit verify --file log.jsonl --server http://x",
             "firmament audit export --after 7",
+            "firmament publish f.bin --product p",
+            "firmament publish f.bin --product p --version 1.0.0 --floor --upgrade-from 0.9.0 --signature f.minisig --dry-run",
+            "firmament product set p --hardware rev-a --format esp-app --name product=thermo --slot-bytes 5 --rule same-bytes=warn",
+            "firmament product create p --settings s.json",
+            "firmament recall --product p --version 1.4.0 --reason broken --replacement 1.3.0",
+            "firmament path --product p --version 1.4.0 --floor --upgrade-from 1.2.0",
+            "firmament explain --product p --version 1.4.0 --hardware h --channel c",
+            "firmament inspect f.bin --json",
             "firmament health",
         ] {
             assert!(parsed(line).is_ok(), "{line}: {:?}", parsed(line).err());

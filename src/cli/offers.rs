@@ -77,7 +77,8 @@ mod tests {
             sha256: "ab".into(),
             url: "http://x/f.bin".into(),
         };
-        let mut channel = ChannelView { product: "p".into(), channel: "beta".into(), offers: vec![] };
+        let mut channel =
+            ChannelView { product: "p".into(), channel: "beta".into(), offers: vec![], warnings: vec![] };
         let text = |channel: &ChannelView| of_channel(channel, &Terminal::default());
         assert_eq!(text(&channel), "beta offers nothing");
         channel.offers.push(offer(None));

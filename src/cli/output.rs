@@ -158,6 +158,13 @@ impl Terminal {
         self.note(&format!("{} {}", paint(self.colour_stderr, "33", "warning:"), plain(text)));
     }
 
+    /// Says what the version check only tells, on stderr.
+    pub fn warn_all(&self, warnings: &[Reason]) {
+        for warning in warnings {
+            self.warn(&format!("{} ({})", warning.message, warning.code));
+        }
+    }
+
     /// Prints the outcome and returns the exit code.
     pub fn finish(&self, outcome: Result<Report, Failure>) -> u8 {
         let printed = match &outcome {

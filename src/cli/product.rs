@@ -8,6 +8,7 @@ use super::{
     connection::ClientOptions,
     offers,
     output::{Failure, Report, Terminal},
+    product_settings::{self, SettingsArguments},
     table::{Table, exact_size, names, size, time},
 };
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
 pub enum ProductCommand {
     /// Create a product
     Create(CreateArguments),
+    /// Change some of a product's settings; the others stay
+    Set(SetArguments),
     /// List all products
     List(ListArguments),
     /// Show a product and what its channels offer
@@ -43,6 +46,25 @@ pub struct CreateArguments {
     /// If it exists with other settings, replace them
     #[arg(long)]
     replace: bool,
+    #[command(flatten)]
+    settings: SettingsArguments,
+    #[command(flatten)]
+    connection: ClientOptions,
+}
+
+/// The arguments of `product set`.
+#[derive(Debug, Args)]
+pub struct SetArguments {
+    /// The product
+    slug: ProductName,
+    /// Hardware that exists, once for each; replaces the list
+    #[arg(long, value_name = "HARDWARE")]
+    hardware: Vec<Hardware>,
+    /// The largest image that is accepted
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    max_image_bytes: Option<u64>,
+    #[command(flatten)]
+    settings: SettingsArguments,
     #[command(flatten)]
     connection: ClientOptions,
 }
@@ -68,6 +90,7 @@ impl ProductCommand {
     pub fn connection(&self) -> &ClientOptions {
         match self {
             Self::Create(arguments) => &arguments.connection,
+            Self::Set(arguments) => &arguments.connection,
             Self::List(arguments) => &arguments.connection,
             Self::Show(arguments) => &arguments.connection,
         }
@@ -82,6 +105,7 @@ pub fn run(command: &ProductCommand, terminal: &Terminal) -> Result<Report, Fail
     let client = Client::publisher(command.connection())?;
     match command {
         ProductCommand::Create(arguments) => create(arguments, &client, terminal),
+        ProductCommand::Set(arguments) => set(arguments, &client, terminal),
         ProductCommand::List(_) => list(&client),
         ProductCommand::Show(arguments) => show(&arguments.slug, &client, terminal),
     }
@@ -89,11 +113,9 @@ pub fn run(command: &ProductCommand, terminal: &Terminal) -> Result<Report, Fail
 
 fn create(arguments: &CreateArguments, client: &Client, terminal: &Terminal) -> Result<Report, Failure> {
     let slug = &arguments.slug;
-    let body = ProductBody {
-        hardware: arguments.hardware.iter().map(ToString::to_string).collect(),
-        max_image_bytes: arguments.max_image_bytes,
-        support_end: arguments.support_end,
-    };
+    let mut body =
+        arguments.settings.apply(ProductBody::default(), &arguments.hardware, arguments.max_image_bytes)?;
+    body.support_end = arguments.support_end.or(body.support_end);
     // A PUT replaces all settings: `create` must not reset those of a product that is in use.
     if !arguments.replace
         && let Some(existing) = existing(slug, client)?
@@ -106,6 +128,7 @@ fn create(arguments: &CreateArguments, client: &Client, terminal: &Terminal) -> 
     }
     let answer = client.put(&format!("/v1/products/{slug}"), &body)?;
     let view: ProductView = answer.read()?;
+    terminal.warn_all(&view.warnings);
     let verb = if answer.status == 201 { "created" } else { "is there already:" };
     let verb = if arguments.replace && answer.status != 201 { "set" } else { verb };
     let name = terminal.strong(&view.product);
@@ -121,6 +144,16 @@ fn create(arguments: &CreateArguments, client: &Client, terminal: &Terminal) -> 
     Ok(Report::done(text + &next, answer.document))
 }
 
+fn set(arguments: &SetArguments, client: &Client, terminal: &Terminal) -> Result<Report, Failure> {
+    let slug = &arguments.slug;
+    let before = offers::ask(client, slug)?.product.settings;
+    let body = arguments.settings.apply(before, &arguments.hardware, arguments.max_image_bytes)?;
+    let answer = client.put(&format!("/v1/products/{slug}"), &body)?;
+    let view: ProductView = answer.read()?;
+    let text = format!("set {}: {}", terminal.strong(&view.product), described(&view.settings));
+    Ok(Report::done(text, answer.document))
+}
+
 fn existing(slug: &ProductName, client: &Client) -> Result<Option<ProductView>, Failure> {
     match offers::ask(client, slug) {
         Ok(detail) => Ok(Some(detail.product)),
@@ -131,13 +164,9 @@ fn existing(slug: &ProductName, client: &Client) -> Result<Option<ProductView>, 
 
 fn described(settings: &ProductBody) -> String {
     let limit = settings.max_image_bytes.map(|limit| format!(", images of up to {}", exact_size(limit)));
-    let support = settings.support_end.map(|end| format!(", supported until {end}"));
-    format!(
-        "hardware {}{}{}",
-        names(&settings.hardware, "any"),
-        limit.unwrap_or_default(),
-        support.unwrap_or_default()
-    )
+    let demands = product_settings::demands(&settings.policy);
+    let support = settings.support_end.map(|end| format!(", supported until {end}")).unwrap_or_default();
+    format!("hardware {}{}{support}{demands}", names(&settings.hardware, "any"), limit.unwrap_or_default())
 }
 
 fn list(client: &Client) -> Result<Report, Failure> {
@@ -180,6 +209,7 @@ mod tests {
             max_image_bytes: Some(2048),
             support_end: None,
             replace,
+            settings: SettingsArguments::default(),
             connection: server.options(),
         })
     }

@@ -31,6 +31,9 @@ pub struct PromoteArguments {
     /// Offer it although the channel offers a higher version
     #[arg(long, requires = "reason")]
     allow_downgrade: bool,
+    /// Offer it although devices would be left without a way to it
+    #[arg(long)]
+    allow_stranding: bool,
     /// Why; kept in the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -48,11 +51,13 @@ pub fn run(arguments: &PromoteArguments, terminal: &Terminal) -> Result<Report, 
     let body = PromoteBody {
         version: arguments.version.to_string(),
         allow_downgrade: arguments.allow_downgrade,
+        allow_stranding: arguments.allow_stranding,
         reason: arguments.reason.clone(),
     };
     let answer =
         client.put(&format!("/v1/products/{}/channels/{}", arguments.product, arguments.channel), &body)?;
     let channel: ChannelView = answer.read()?;
+    terminal.warn_all(&channel.warnings);
     let promoted = channel.offers.iter().find(|offer| offer.version == body.version);
     let hardware = promoted.and_then(|offer| offer.hardware.as_deref()?.parse::<Hardware>().ok());
     let again = arguments.connection.repeated(Listener::Device);
@@ -75,6 +80,7 @@ mod tests {
             version: Version::parse("1.4.0").expect("a version"),
             channel: ChannelName::stable(),
             allow_downgrade: true,
+            allow_stranding: false,
             reason: Some("the new one drains batteries".into()),
             connection: server.options(),
         }

@@ -18,11 +18,12 @@ use sha2::{Digest, Sha256};
 use super::{
     client::{Answer, Client},
     connection::{ClientOptions, Listener},
-    offers,
+    inspect, offers,
     output::{Failure, Report, Retry, Terminal},
     progress::Progress,
     table::{exact_size, names, plain, size},
     upload::{self, Sent, Upload},
+    verdict,
 };
 use crate::{
     api::ImageView,
@@ -43,9 +44,9 @@ pub struct PublishArguments {
     /// The product
     #[arg(long)]
     product: ProductName,
-    /// The release's version, SemVer 2.0
+    /// The release's version, SemVer 2.0 [default: the one that the image states]
     #[arg(long, value_parser = Version::parse)]
-    version: Version,
+    version: Option<Version>,
     /// Hardware that the image runs on, once for each; none = all
     #[arg(long, value_name = "HARDWARE")]
     hardware: Vec<Hardware>,
@@ -58,6 +59,18 @@ pub struct PublishArguments {
     /// The image's name in the bucket and in links [default: the file's own]
     #[arg(long, value_name = "NAME")]
     filename: Option<FileName>,
+    /// Devices below it must pass through it on their way up
+    #[arg(long)]
+    floor: bool,
+    /// The lowest version that can take it
+    #[arg(long, value_name = "VERSION", value_parser = Version::parse)]
+    upgrade_from: Option<Version>,
+    /// A detached signature over the whole file: Ed25519 (64 bytes), or a minisign signature
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+    /// Tell what would become of it, and store nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Offer it although the channel offers a higher version
     #[arg(long, requires = "reason", requires = "channel")]
     allow_downgrade: bool,
@@ -67,6 +80,9 @@ pub struct PublishArguments {
     /// Store it although another version has the same bytes
     #[arg(long)]
     allow_same_bytes: bool,
+    /// Offer it although devices would be left without a way to it
+    #[arg(long)]
+    allow_stranding: bool,
     /// How often to try again when the server is busy or cannot be reached
     #[arg(long, value_name = "TIMES", default_value_t = 3)]
     retries: u32,
@@ -85,11 +101,59 @@ pub fn run(arguments: &PublishArguments, terminal: &Terminal) -> Result<Report, 
     let client = Client::publisher(&arguments.connection)?;
     let sha256 = hash(&mut file, bytes, &arguments.file, terminal)?;
     let digest = format!("sha-256=:{}:", STANDARD.encode(sha256));
-    let path = format!("/v1/products/{}/releases/{}/images", arguments.product, arguments.version);
-    let query = query(arguments, &filename);
+    let path = match version(arguments, &client, &mut file, bytes, terminal)? {
+        Some(version) => format!("/v1/products/{}/releases/{version}/images", arguments.product),
+        None => format!("/v1/products/{}/images", arguments.product),
+    };
+    let mut query = query(arguments, &filename);
+    if let Some(signature) = &arguments.signature {
+        query.push(("signature", verdict::read_signature(signature)?));
+    }
     let upload = Upload { path: &path, query: &query, size: bytes, digest: &digest };
     let answer = send(&client, &upload, &mut file, arguments.retries, terminal)?;
-    report(arguments, &client, answer, terminal)
+    if arguments.dry_run {
+        verdict::report(answer, terminal)
+    } else {
+        report(arguments, &client, answer, terminal)
+    }
+}
+
+/// The version to declare. Without `--version`, what the file states, which is said; if it is not for us to read (the
+/// product has a pattern of its own), `None`: the server takes it from the image.
+fn version(
+    arguments: &PublishArguments,
+    client: &Client,
+    file: &mut File,
+    bytes: u64,
+    terminal: &Terminal,
+) -> Result<Option<Version>, Failure> {
+    if let Some(version) = &arguments.version {
+        return Ok(Some(version.clone()));
+    }
+    if offers::ask(client, &arguments.product)?.product.settings.policy.version_pattern.is_some() {
+        terminal
+            .note("the product reads versions by a pattern of its own: the server takes it from the image");
+        return Ok(None);
+    }
+    let report = inspect::inspect(file, bytes, &arguments.file, terminal)?;
+    let Some(version) = report.facts.semver else {
+        let stated = report.facts.version.map_or_else(
+            || format!("{} states no version ({})", arguments.file.display(), report.facts.format),
+            |text| {
+                format!(
+                    "{} states the version {text:?}, which does not read as SemVer",
+                    arguments.file.display()
+                )
+            },
+        );
+        return Err(Failure::yours(format!("{stated}: give --version VERSION")));
+    };
+    terminal.note(&format!(
+        "{} states version {version} ({})",
+        arguments.file.display(),
+        report.facts.format
+    ));
+    Ok(Some(version))
 }
 
 fn file_name(arguments: &PublishArguments) -> Result<FileName, Failure> {
@@ -154,8 +218,16 @@ fn query(arguments: &PublishArguments, filename: &FileName) -> Vec<(&'static str
         query.push(("allow_downgrade", "true".to_owned()));
     }
     query.extend(arguments.reason.iter().map(|reason| ("reason", reason.clone())));
-    if arguments.allow_same_bytes {
-        query.push(("allow_same_bytes", "true".to_owned()));
+    query.extend(arguments.upgrade_from.iter().map(|lowest| ("upgrade_from", lowest.to_string())));
+    for (name, is_set) in [
+        ("allow_same_bytes", arguments.allow_same_bytes),
+        ("allow_stranding", arguments.allow_stranding),
+        ("floor", arguments.floor),
+        ("dry_run", arguments.dry_run),
+    ] {
+        if is_set {
+            query.push((name, "true".to_owned()));
+        }
     }
     query
 }
@@ -210,6 +282,7 @@ fn report(
     terminal: &Terminal,
 ) -> Result<Report, Failure> {
     let image: ImageView = answer.read()?;
+    terminal.warn_all(&image.warnings);
     let what = format!("{} {} {}", image.product, image.version, image.filename);
     let what = terminal.strong(&plain(&what));
     let first = match answer.status {
@@ -223,7 +296,7 @@ fn report(
         format!("  hardware  {}", plain(&names(&image.hardware, "all"))),
         format!("  link      {}", plain(&image.url)),
     ];
-    let (product, version) = (&arguments.product, &arguments.version);
+    let (product, version) = (&arguments.product, plain(&image.version));
     if image.channels.is_empty() {
         let again = arguments.connection.repeated(Listener::Publisher);
         lines.push("offered on no channel yet".to_owned());

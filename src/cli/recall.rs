@@ -26,6 +26,12 @@ pub struct RecallArguments {
     /// Why; kept in the audit log
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// The version that devices which run it should go to, also a lower one
+    #[arg(long, value_name = "VERSION", value_parser = Version::parse)]
+    replacement: Option<Version>,
+    /// Recall it although devices would be left without a way to what their channel offers highest
+    #[arg(long)]
+    allow_stranding: bool,
     /// How to reach the server.
     #[command(flatten)]
     pub connection: ClientOptions,
@@ -39,10 +45,19 @@ pub fn run(arguments: &RecallArguments, terminal: &Terminal) -> Result<Report, F
     let client = Client::publisher(&arguments.connection)?;
     let RecallArguments { product, version, reason, .. } = arguments;
     let path = format!("/v1/products/{product}/releases/{version}/recall");
-    let answer = client.post(&path, &RecallBody { reason: reason.clone() })?;
+    let body = RecallBody {
+        reason: reason.clone(),
+        replacement: arguments.replacement.as_ref().map(ToString::to_string),
+        allow_stranding: arguments.allow_stranding,
+    };
+    let answer = client.post(&path, &body)?;
     let release: ReleaseView = answer.read()?;
     let what = terminal.strong(&plain(&format!("{} {}", release.product, release.version)));
+    terminal.warn_all(&release.warnings);
     let mut text = format!("recalled {what}; it is offered to no device any more");
+    if let Some(replacement) = &release.replacement {
+        text.push_str(&format!("\ndevices that run it are offered {}", plain(replacement)));
+    }
     if !terminal.is_json()
         && let Some(detail) = offers::ask_after(&client, product, terminal)
     {
@@ -63,6 +78,8 @@ mod tests {
             product: ProductName::parse("p").expect("a name"),
             version: Version::parse("1.5.0").expect("a version"),
             reason: "bricks rev-a".into(),
+            replacement: None,
+            allow_stranding: false,
             connection: server.options(),
         }
     }

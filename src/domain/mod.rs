@@ -5,6 +5,8 @@
 //!
 //! - [`name`]: product, channel, hardware and file names
 //! - [`version`]: SemVer 2.0 versions as releases and devices state them
+//! - [`facts`]: what an image says of itself
+//! - [`policy`]: what a product demands of its images
 //! - [`product`]: a product with its releases, images and promotions, as the catalogue knows it
 //! - [`ladder`]: which releases of a channel a device goes through
 //! - [`offers`]: what one product offers, packed for checks
@@ -12,13 +14,17 @@
 //! - [`decision`]: what a device is told, and why
 //! - [`attachment`]: documents of a release, and what it fixes
 //! - [`audit`]: the entries of the audit log, and the chain that holds them together
+//! - [`explain`]: the same for people, with all that was considered
 
 pub mod attachment;
 pub mod audit;
 pub mod decision;
+pub mod explain;
+pub mod facts;
 pub mod ladder;
 pub mod name;
 pub mod offers;
+pub mod policy;
 pub mod product;
 pub mod snapshot;
 pub mod version;
@@ -26,8 +32,12 @@ pub mod version;
 pub use attachment::{Attachment, AttachmentKind, CveId, Security, Severity};
 pub use audit::{AuditEntry, AuditHash, Shown};
 pub use decision::{Decision, Question, decide};
+pub use facts::Facts;
 pub use name::{ChannelName, FileName, Hardware, NameError, ProductName, key_of};
 pub use offers::{ChannelOffers, Offer, ProductOffers};
-pub use product::{Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release};
+pub use policy::Policy;
+pub use product::{
+    Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release, UpgradePath,
+};
 pub use snapshot::{Revision, Snapshot};
 pub use version::{Version, VersionError};

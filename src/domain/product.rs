@@ -3,13 +3,15 @@
 //! [`ProductState`] is what the version check judges against and what a snapshot is built from; it is read in
 //! one transaction and carries the revision at which it was read, so a writer can say "only if nothing changed".
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Attachment, ChannelName, FileName, Hardware, ProductName, Revision, Security, Version};
+use super::{
+    Attachment, ChannelName, Facts, FileName, Hardware, Policy, ProductName, Revision, Security, Version,
+};
 
 /// What a publisher may set on a product.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,8 @@ pub struct ProductSettings {
     pub hardware: BTreeSet<Hardware>,
     /// The largest image, in bytes; `None` = the global limit alone.
     pub max_image_bytes: Option<u64>,
+    /// What it demands of its images, and how strictly.
+    pub policy: Policy,
     /// Until when the manufacturer supports it.
     pub support_end: Option<NaiveDate>,
 }
@@ -68,6 +72,10 @@ pub struct Image {
     pub etag: String,
     /// When its upload began.
     pub created_at: DateTime<Utc>,
+    /// What it says of itself; `None` = it was stored before images were inspected.
+    pub facts: Option<Arc<Facts>>,
+    /// The detached signature over the whole file that came with it, in base64, as devices get it.
+    pub signature: Option<String>,
 }
 
 /// Why and when a release was taken back.
@@ -80,6 +88,15 @@ pub struct Recall {
     /// The version that devices which run the recalled one should go to, also a lower one; `None` = whatever the
     /// channel offers above it.
     pub replacement: Option<Version>,
+}
+
+/// How devices come to a release.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpgradePath {
+    /// Devices below it are offered it first and never jump over it.
+    pub floor: bool,
+    /// The lowest version that can take it; `None` = any.
+    pub upgrade_from: Option<Version>,
 }
 
 /// One version of a product.
@@ -110,7 +127,7 @@ pub struct Release {
 /// An image that a channel may offer.
 ///
 /// Promotion is by image, not by release: an image that is added to a release later is not offered before it
-/// is promoted itself. A promotion that a downgrade overrides is deleted (the audit log keeps it), so what a
+/// is promoted itself. A promotion that a downgrade overrides is withdrawn ([`ProductState::withdrawn`]), so what a
 /// channel offers is always the highest version promoted to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Promotion {
@@ -131,6 +148,8 @@ pub struct ProductState {
     pub releases: Vec<Release>,
     /// What its channels may offer.
     pub promotions: Vec<Promotion>,
+    /// What they offered until a downgrade overrode it: devices may still run it.
+    pub withdrawn: Vec<Promotion>,
 }
 
 impl ProductState {
@@ -151,6 +170,16 @@ impl ProductState {
     pub fn channels(&self) -> BTreeSet<ChannelName> {
         let promoted = self.promotions.iter().map(|promotion| promotion.channel.clone());
         promoted.chain([ChannelName::stable()]).collect()
+    }
+
+    /// Every image that the channel has ever offered, with its release: also what was withdrawn or recalled since.
+    pub fn ever_offered<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+    ) -> impl Iterator<Item = (&'a Release, &'a Image)> {
+        let ever = self.promotions.iter().chain(&self.withdrawn);
+        ever.filter(|promotion| promotion.channel == *channel)
+            .filter_map(|promotion| self.image(promotion.image))
     }
 
     /// Whether the image is promoted to the channel.

@@ -138,6 +138,7 @@ pub(crate) mod tests {
             },
             releases: Vec::new(),
             promotions: Vec::new(),
+            withdrawn: Vec::new(),
         };
         for (version, images, recalled) in releases {
             let images: Vec<Image> = images
@@ -151,6 +152,8 @@ pub(crate) mod tests {
                     digests: Digests { sha256: [1; 32], sha1: [2; 20], md5: [3; 16] },
                     etag: String::new(),
                     created_at: at,
+                    facts: None,
+                    signature: None,
                 })
                 .collect();
             for image in &images {

@@ -1,15 +1,16 @@
-//! Reads an upload's body: hashed, within its limits, and given up when it stands still.
+//! Reads an upload's body: taken in ([`Intake`]), within its limits, judged on what the image says of itself as soon as
+//! it has said it, and given up when it stands still.
 
 use std::{error::Error as StdError, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
-use super::{Publication, Publishing, crash, digest::Hasher, failure};
+use super::{Publication, Publishing, crash, failure, intake::Intake};
 use crate::{
     bucket::Upload,
     error::{Error, Result},
-    version_check::{self, Candidate},
+    version_check::{self, Candidate, Known},
 };
 
 /// A body that sends nothing for so long is given up.
@@ -22,13 +23,15 @@ impl Publishing {
         request: &Publication,
         largest: u64,
         mut body: S,
-        hasher: &mut Hasher,
+        intake: &mut Intake,
         mut upload: Option<&mut Upload>,
     ) -> Result<()>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
+        // Once: what is said later is judged at the end.
+        let mut judged = false;
         loop {
             let next = tokio::select! {
                 next = tokio::time::timeout(IDLE, body.next()) => next,
@@ -47,11 +50,18 @@ impl Publishing {
             if bytes.is_empty() {
                 continue;
             }
-            let first = hasher.size() == 0;
-            hasher.update(&bytes);
+            let first = intake.size() == 0;
+            intake.update(&bytes);
             self.metrics.upload_bytes.inc_by(bytes.len() as u64);
-            if hasher.size() > largest {
-                return self.too_large(request, hasher.size()).await;
+            if intake.size() > largest {
+                return self.too_large(request, intake.size()).await;
+            }
+            if !judged && let Some(facts) = intake.so_far() {
+                judged = true;
+                let state = self.product(&request.product).await?;
+                let known = Known::Underway(facts);
+                let judgement = version_check::judge(&state, &request.candidate, known, self.limits);
+                judgement.admission.map_err(failure::refusal)?;
             }
             if let Some(upload) = upload.as_deref_mut() {
                 upload.write(bytes).await?;
@@ -61,8 +71,8 @@ impl Publishing {
             }
         }
         match request.candidate.size {
-            Some(declared) if declared != hasher.size() => {
-                Err(failure::body_interrupted().caused_by(format!("{} of {declared} bytes", hasher.size())))
+            Some(declared) if declared != intake.size() => {
+                Err(failure::body_interrupted().caused_by(format!("{} of {declared} bytes", intake.size())))
             }
             _ => Ok(()),
         }

@@ -1,15 +1,16 @@
-//! Promote and recall: changes of what is offered, without bytes.
+//! Promote, recall, and change the path to a release: changes of what is offered, without bytes.
 
 use std::collections::BTreeSet;
 
+use chrono::Utc;
 use uuid::Uuid;
 
 use super::{ATTEMPTS, Publishing, too_contended};
 use crate::{
     catalogue::{Actor, Audit, Promote, Written},
-    domain::{ChannelName, ProductName, ProductState, Release, Shown, Version},
+    domain::{ChannelName, ProductName, ProductState, Recall, Release, Shown, UpgradePath, Version},
     error::{Error, Kind, Result},
-    version_check::{self, Consent, Promotable, rule},
+    version_check::{self, Consent, Offering, Promoted, Reason, rule},
 };
 
 /// A request to offer a stored release on a channel.
@@ -36,8 +37,36 @@ pub struct Recalling {
     pub version: Version,
     /// Why.
     pub reason: String,
+    /// The version that devices which run it should go to.
+    pub replacement: Option<Version>,
+    /// What the publisher confirms.
+    pub consent: Consent,
     /// Who and from where.
     pub actor: Actor,
+}
+
+/// A request to change how devices come to a release.
+#[derive(Debug, Clone)]
+pub struct Repathing {
+    /// The product.
+    pub product: ProductName,
+    /// The release.
+    pub version: Version,
+    /// How from now on.
+    pub path: UpgradePath,
+    /// What the publisher confirms.
+    pub consent: Consent,
+    /// Who and from where.
+    pub actor: Actor,
+}
+
+/// A change that is done.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// The product as it is now.
+    pub state: ProductState,
+    /// What the version check only tells.
+    pub warnings: Vec<Reason>,
 }
 
 impl Publishing {
@@ -45,15 +74,20 @@ impl Publishing {
     ///
     /// # Errors
     /// `NotFound` for the product or release, `Refused` with all reasons, or what the catalogue fails with.
-    pub async fn promote(&self, request: &Promotion) -> Result<ProductState> {
+    pub async fn promote(&self, request: &Promotion) -> Result<Changed> {
         for _ in 0..ATTEMPTS {
             let state = self.product(&request.product).await?;
             let release = release_of(&state, &request.version)?;
-            let images: Vec<_> =
-                release.images.iter().map(|image| Promotable { hardware: &image.hardware }).collect();
-            let withdraw =
-                version_check::promote(&state, &request.version, &request.channel, &images, &request.consent)
-                    .map_err(Error::refused)?;
+            let images: Vec<_> = release.images.iter().collect();
+            let path = UpgradePath::default();
+            let offering = Offering {
+                version: &request.version,
+                path: &path,
+                channel: &request.channel,
+                images: &images,
+            };
+            let Promoted { withdraw, warnings } =
+                version_check::promote(&state, &offering, &request.consent).map_err(Error::refused)?;
             let images: Vec<Uuid> = release
                 .images
                 .iter()
@@ -61,7 +95,7 @@ impl Publishing {
                 .filter(|id| !state.is_promoted(*id, &request.channel))
                 .collect();
             if images.is_empty() && withdraw.is_empty() {
-                return Ok(state);
+                return Ok(Changed { state, warnings });
             }
             let audit = Audit {
                 actor: request.actor.clone(),
@@ -69,7 +103,7 @@ impl Publishing {
                 version: Some(request.version.clone()),
                 channel: Some(request.channel.clone()),
                 details: consent_details(&request.consent, &withdraw),
-                verdict: overridden(&request.consent, &withdraw),
+                verdict: verdict(&request.consent, &withdraw, &warnings),
                 ..Audit::default()
             };
             let audit = audit.showing(offers_of(&request.channel), &state);
@@ -82,33 +116,59 @@ impl Publishing {
                     product = %request.product, version = %request.version, channel = %request.channel,
                     actor = %request.actor, "promoted"
                 );
-                return Ok(state);
+                return Ok(Changed { state, warnings });
             }
         }
         Err(too_contended())
     }
 
-    /// Recalls a release: it is never offered again, on no channel. Doing it again changes nothing.
+    /// Recalls a release: it is never offered again, on no channel. Doing it again changes nothing but the replacement.
     ///
     /// # Errors
-    /// `NotFound` for the product or release, or what the catalogue fails with.
-    pub async fn recall(&self, request: &Recalling) -> Result<ProductState> {
+    /// `NotFound` for the product or release, `Refused` with all reasons, or what the catalogue fails with.
+    pub async fn recall(&self, request: &Recalling) -> Result<Changed> {
         for _ in 0..ATTEMPTS {
             let state = self.product(&request.product).await?;
-            if release_of(&state, &request.version)?.recall.is_some() {
-                return Ok(state);
+            let release = release_of(&state, &request.version)?;
+            if let Some(recall) = &release.recall
+                && (request.replacement.is_none() || recall.replacement == request.replacement)
+            {
+                return Ok(Changed { state, warnings: Vec::new() });
+            }
+            let kept = release.recall.as_ref();
+            let recall = Recall {
+                at: kept.map_or_else(Utc::now, |recall| recall.at),
+                reason: kept.map_or_else(|| request.reason.clone(), |recall| recall.reason.clone()),
+                replacement: request.replacement.clone(),
+            };
+            let warnings =
+                version_check::recall(&state, release, &recall, &request.consent).map_err(Error::refused)?;
+            let mut details = consent_details(&request.consent, &[]);
+            if let Some(details) = details.as_object_mut() {
+                details.insert("reason".into(), request.reason.clone().into());
+                if let Some(replacement) = &request.replacement {
+                    details.insert("replacement".into(), replacement.to_string().into());
+                }
             }
             let audit = Audit {
                 actor: request.actor.clone(),
                 action: "release.recall",
                 version: Some(request.version.clone()),
-                details: serde_json::json!({ "reason": request.reason }),
+                details,
+                verdict: verdict(&request.consent, &[], &warnings),
                 ..Audit::default()
             };
             let audit = audit.showing(Shown::release_and_offers(&state, &request.version), &state);
             let written = self
                 .catalogue
-                .recall(&request.product, &request.version, &request.reason, state.product.revision, &audit)
+                .recall(
+                    &request.product,
+                    &request.version,
+                    &request.reason,
+                    request.replacement.as_ref(),
+                    state.product.revision,
+                    &audit,
+                )
                 .await?;
             if let Written::Done(state) = written {
                 self.changed.notify_one();
@@ -116,7 +176,47 @@ impl Publishing {
                     product = %request.product, version = %request.version, reason = request.reason,
                     actor = %request.actor, "recalled"
                 );
-                return Ok(state);
+                return Ok(Changed { state, warnings });
+            }
+        }
+        Err(too_contended())
+    }
+
+    /// Changes how devices come to a release. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` for the product or release, `Refused` with all reasons, or what the catalogue fails with.
+    pub async fn set_path(&self, request: &Repathing) -> Result<Changed> {
+        let Repathing { product, version, path, consent, actor } = request;
+        for _ in 0..ATTEMPTS {
+            let state = self.product(product).await?;
+            let release = release_of(&state, version)?;
+            if release.floor == path.floor && release.upgrade_from == path.upgrade_from {
+                return Ok(Changed { state, warnings: Vec::new() });
+            }
+            let warnings = version_check::set_path(&state, release, path, consent).map_err(Error::refused)?;
+            let mut details = consent_details(consent, &[]);
+            if let Some(details) = details.as_object_mut() {
+                let was = serde_json::json!({ "floor": release.floor, "upgrade_from": release.upgrade_from });
+                details.insert("before".into(), was);
+                details.insert("floor".into(), path.floor.into());
+                details.insert("upgrade_from".into(), serde_json::json!(path.upgrade_from));
+            }
+            let audit = Audit {
+                actor: actor.clone(),
+                action: "release.path",
+                version: Some(version.clone()),
+                details,
+                verdict: verdict(consent, &[], &warnings),
+                ..Audit::default()
+            };
+            let audit = audit.showing(Shown::release_and_offers(&state, version), &state);
+            let revision = state.product.revision;
+            let written = self.catalogue.set_path(product, version, path, revision, &audit).await?;
+            if let Written::Done(state) = written {
+                self.changed.notify_one();
+                tracing::info!(%product, %version, floor = path.floor, %actor, "path changed");
+                return Ok(Changed { state, warnings });
             }
         }
         Err(too_contended())
@@ -145,10 +245,14 @@ pub(super) fn offers_of(channel: &ChannelName) -> Shown {
 }
 
 /// The codes of the rules that the publisher has overridden.
-pub(super) fn overridden(consent: &Consent, withdrawn: &[Uuid]) -> Vec<String> {
-    let rules =
-        [(!withdrawn.is_empty(), rule::VERSION_NOT_NEWER), (consent.allow_same_bytes, rule::SAME_BYTES)];
-    rules.into_iter().filter(|(overridden, _)| *overridden).map(|(_, rule)| rule.to_owned()).collect()
+pub(super) fn verdict(consent: &Consent, withdrawn: &[Uuid], warnings: &[Reason]) -> Vec<String> {
+    let rules = [
+        (!withdrawn.is_empty(), rule::VERSION_NOT_NEWER),
+        (consent.allow_same_bytes, rule::SAME_BYTES),
+        (consent.allow_stranding, rule::STRANDS_DEVICES),
+    ];
+    let overridden = rules.into_iter().filter(|(overridden, _)| *overridden).map(|(_, rule)| rule.to_owned());
+    overridden.chain(warnings.iter().map(|warning| warning.code.to_string())).collect()
 }
 
 /// What the audit log keeps of an overridden rule.
@@ -160,6 +264,9 @@ pub(super) fn consent_details(consent: &Consent, withdrawn: &[Uuid]) -> serde_js
     }
     if consent.allow_same_bytes {
         details.insert("allow_same_bytes".into(), true.into());
+    }
+    if consent.allow_stranding {
+        details.insert("allow_stranding".into(), true.into());
     }
     if let Some(reason) = &consent.reason {
         details.insert("reason".into(), reason.clone().into());

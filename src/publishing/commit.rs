@@ -1,6 +1,6 @@
 //! The last steps of a publish: one transaction, judged on what is true at that moment.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
@@ -8,17 +8,17 @@ use uuid::Uuid;
 
 use super::{
     ATTEMPTS, Publication, Published, Publishing,
-    change::{consent_details, offers_of, overridden},
-    crash,
-    digest::arrived,
-    failure, too_contended,
+    change::{consent_details, offers_of, verdict},
+    crash, failure,
+    intake::Taken,
+    too_contended,
 };
 use crate::{
     bucket::StoredObject,
     catalogue::{Audit, NewImage, Promote, Reservation, Written},
-    domain::{Digests, Image, ProductState, Shown},
+    domain::{Image, ProductState, Shown},
     error::{Error, Kind, Result},
-    version_check::{self, Promotable},
+    version_check::{self, Judgement, Known, Offering, Reason},
 };
 
 /// How long a commit is tried again while the database is away.
@@ -32,7 +32,7 @@ impl Publishing {
         reservation: &Reservation,
         began: DateTime<Utc>,
         stored: StoredObject,
-        digests: Digests,
+        taken: Taken,
     ) -> Result<Published> {
         let candidate = &request.candidate;
         let new = NewImage {
@@ -42,34 +42,37 @@ impl Publishing {
                 filename: reservation.filename.clone(),
                 hardware: reservation.hardware.clone(),
                 size: stored.size,
-                digests,
+                digests: taken.digests,
                 etag: stored.etag,
                 created_at: began,
+                facts: Some(Arc::new(taken.arrived.report.facts.clone())),
+                signature: candidate.signature.as_ref().map(|signature| signature.text()),
             },
             notes: request.notes.clone(),
+            path: candidate.path.clone(),
         };
         let patience = Instant::now() + PATIENCE;
         // Whether a commit was sent whose answer we do not have.
         let mut unanswered = false;
+        let mut warnings = Vec::new();
         loop {
             let attempt = async {
                 let state = self.product(&request.product).await?;
                 if unanswered && state.image(reservation.id).is_some() {
                     return Ok(Written::Done(state));
                 }
-                let bytes = arrived(stored.size, &new.image.digests);
-                version_check::verify(&state, candidate, bytes, self.limits).map_err(failure::refusal)?;
+                let known = Known::Arrived(&taken.arrived);
+                let Judgement { admission, warnings: told } =
+                    version_check::judge(&state, candidate, known, self.limits);
+                admission.map_err(failure::refusal)?;
+                warnings = told;
                 let promote = match &candidate.channel {
                     Some(channel) => {
-                        let image = [Promotable { hardware: &candidate.hardware }];
-                        let withdraw = version_check::promote(
-                            &state,
-                            &candidate.version,
-                            channel,
-                            &image,
-                            &candidate.consent,
-                        )
-                        .map_err(Error::refused)?;
+                        let (version, path) = (&candidate.version, &candidate.path);
+                        let offering = Offering { version, path, channel, images: &[&new.image] };
+                        let withdraw = version_check::promote(&state, &offering, &candidate.consent)
+                            .map_err(Error::refused)?
+                            .withdraw;
                         Some(Promote { channel: channel.clone(), images: vec![reservation.id], withdraw })
                     }
                     None => None,
@@ -80,8 +83,8 @@ impl Publishing {
                     action: "image.publish",
                     version: Some(candidate.version.clone()),
                     channel: candidate.channel.clone(),
-                    details: consent_details(&candidate.consent, withdrawn),
-                    verdict: overridden(&candidate.consent, withdrawn),
+                    details: publish_details(request, withdrawn, &warnings),
+                    verdict: verdict(&candidate.consent, withdrawn, &warnings),
                     ..Audit::default()
                 };
                 let shown = Shown {
@@ -107,14 +110,14 @@ impl Publishing {
                         channel = candidate.channel.as_ref().map(tracing::field::display), size = stored.size,
                         actor = %request.actor, "published"
                     );
-                    return Ok(Published { state, image: reservation.id, created: true });
+                    return Ok(Published { state, image: reservation.id, created: true, warnings });
                 }
                 Ok(Written::Stale) => {}
                 // Also when an attempt whose answer was lost took effect only after the next had looked.
                 Ok(Written::Lost) => match self.product(&request.product).await? {
                     state if state.image(reservation.id).is_some() => {
                         self.changed.notify_one();
-                        return Ok(Published { state, image: reservation.id, created: true });
+                        return Ok(Published { state, image: reservation.id, created: true, warnings });
                     }
                     _ => return Err(failure::lost()),
                 },
@@ -141,21 +144,26 @@ impl Publishing {
         image: Uuid,
     ) -> Result<Published> {
         let mut state = state;
+        let mut warnings = Vec::new();
         if let Some(channel) = &request.candidate.channel {
             let mut attempts = 0;
             while !state.is_promoted(image, channel) {
                 let candidate = &request.candidate;
-                let target = [Promotable { hardware: &candidate.hardware }];
-                let withdraw =
-                    version_check::promote(&state, &candidate.version, channel, &target, &candidate.consent)
-                        .map_err(Error::refused)?;
+                let (_, stored) =
+                    state.image(image).ok_or_else(|| Error::internal("an image that was there is gone"))?;
+                let (version, path) = (&candidate.version, &candidate.path);
+                let offering = Offering { version, path, channel, images: &[stored] };
+                let promoted =
+                    version_check::promote(&state, &offering, &candidate.consent).map_err(Error::refused)?;
+                let withdraw = promoted.withdraw;
+                warnings = promoted.warnings;
                 let audit = Audit {
                     actor: request.actor.clone(),
                     action: "channel.promote",
                     version: Some(candidate.version.clone()),
                     channel: Some(channel.clone()),
                     details: consent_details(&candidate.consent, &withdraw),
-                    verdict: overridden(&candidate.consent, &withdraw),
+                    verdict: verdict(&candidate.consent, &withdraw, &warnings),
                     ..Audit::default()
                 };
                 let audit = audit.showing(offers_of(channel), &state);
@@ -177,6 +185,24 @@ impl Publishing {
                 attempts += 1;
             }
         }
-        Ok(Published { state, image, created: false })
+        Ok(Published { state, image, created: false, warnings })
     }
+}
+
+/// What the audit log keeps of a publish.
+fn publish_details(request: &Publication, withdrawn: &[Uuid], warnings: &[Reason]) -> serde_json::Value {
+    let candidate = &request.candidate;
+    let mut details = consent_details(&candidate.consent, withdrawn);
+    if let Some(details) = details.as_object_mut() {
+        if candidate.path.floor {
+            details.insert("floor".into(), true.into());
+        }
+        if let Some(lowest) = &candidate.path.upgrade_from {
+            details.insert("upgrade_from".into(), lowest.to_string().into());
+        }
+        if !warnings.is_empty() {
+            details.insert("warnings".into(), warnings.iter().map(|warning| warning.code.as_ref()).collect());
+        }
+    }
+    details
 }

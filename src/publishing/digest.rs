@@ -4,7 +4,7 @@ use md5::{Digest, Md5};
 use sha1::Sha1;
 use sha2::Sha256;
 
-use crate::{domain::Digests, version_check::Arrived};
+use crate::domain::Digests;
 
 /// Hashes bytes as they pass.
 #[derive(Default)]
@@ -38,11 +38,6 @@ impl Hasher {
     pub fn size(&self) -> u64 {
         self.size
     }
-}
-
-/// What arrived, for the version check.
-pub fn arrived(size: u64, digests: &Digests) -> Arrived {
-    Arrived { size, sha256: digests.sha256 }
 }
 
 #[cfg(test)]

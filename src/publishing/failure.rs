@@ -40,6 +40,11 @@ pub(super) fn stopping() -> Error {
         .retry_after(Duration::from_secs(2))
 }
 
+pub(super) fn too_many_uploads() -> Error {
+    Error::new(Kind::Busy, "too-many-uploads", "too many uploads are under way: try again in a moment")
+        .retry_after(Duration::from_secs(5))
+}
+
 /// The body did not arrive as a whole.
 pub fn body_interrupted() -> Error {
     Error::new(

@@ -4,7 +4,8 @@
 //! # Publish, step by step (`publish.rs`)
 //! 1. read the product, `version_check::admit` what is declared: a refusal costs no byte of the body
 //! 2. reserve the key in the catalogue, under a lease that `lease.rs` renews while the bytes flow
-//! 3. stream the body to the bucket, hashing ([`digest`]); nothing is visible yet
+//! 3. stream the body to the bucket, hashing and inspecting ([`intake`]); nothing is visible yet, and what the image says
+//!    of itself is judged as soon as it has said it
 //! 4. `version_check::verify` what arrived, on the product as it is now
 //! 5. complete the object; ask the bucket what it holds
 //! 6. one transaction: image, promotion, audit entry, revision + 1, end of the reservation
@@ -48,12 +49,16 @@ mod commit;
 pub mod crash;
 mod describe;
 pub mod digest;
+mod dry_run;
 mod failure;
+pub mod intake;
 mod lease;
 mod publish;
 
-pub use change::{Promotion, Recalling, release_of};
+pub use change::{Changed, Promotion, Recalling, Repathing, release_of};
 pub use describe::{Described, Describing, Saying, unknown as unknown_attachment};
+pub use dry_run::{Judged, Verdict};
+pub use failure::body_interrupted;
 pub use publish::{Publication, Published};
 
 use lease::Held;
@@ -182,3 +187,6 @@ fn too_contended() -> Error {
     Error::new(Kind::Busy, "too-contended", "the product is being changed by many at once: try again")
         .retry_after(Duration::from_secs(1))
 }
+
+#[cfg(test)]
+mod tests;

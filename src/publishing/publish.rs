@@ -9,18 +9,18 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    ATTEMPTS, LEASE, Publishing, crash,
-    digest::{Hasher, arrived},
-    failure, key_of,
+    ATTEMPTS, LEASE, Publishing, crash, failure,
+    intake::{Intake, Taken},
+    key_of,
     lease::Keeper,
     too_contended,
 };
 use crate::{
     bucket::{ObjectFacts, StoredObject, Upload},
     catalogue::{Actor, Reservation, Reserved},
-    domain::{Digests, ProductName, ProductState},
+    domain::{Policy, ProductName, ProductState},
     error::{Error, Kind, Result},
-    version_check::{self, Admission, Candidate},
+    version_check::{self, Admission, Arrived, Candidate, Reason},
 };
 
 /// How long a publish waits for another one of the same key to end, before the caller is told to come back.
@@ -52,11 +52,13 @@ pub struct Published {
     pub image: Uuid,
     /// `false` = this very image was there already.
     pub created: bool,
+    /// What the version check only tells.
+    pub warnings: Vec<Reason>,
 }
 
 enum Start {
     Reserved(Box<Work>),
-    Occupied { largest: u64 },
+    Occupied { largest: u64, policy: Policy },
     Same(ProductState, Uuid),
 }
 
@@ -66,6 +68,8 @@ struct Work {
     began: DateTime<Utc>,
     /// The largest image that is allowed, in bytes.
     largest: u64,
+    /// What the product demands, as the upload begins.
+    policy: Policy,
 }
 
 impl Publishing {
@@ -80,23 +84,15 @@ impl Publishing {
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let _permit = self.uploads.try_acquire().map_err(|_| {
-            Error::new(
-                Kind::Busy,
-                "too-many-uploads",
-                "too many uploads are under way: try again in a moment",
-            )
-            .retry_after(Duration::from_secs(5))
-        })?;
+        let _permit = self.permit()?;
         match self.start(request).await? {
             Start::Same(state, image) => self.offer_again(request, state, image).await,
-            Start::Occupied { largest } => {
-                let mut hasher = Hasher::default();
-                self.read(request, largest, body, &mut hasher, None).await?;
-                let (size, digests) = hasher.finish();
+            Start::Occupied { largest, policy } => {
+                let mut intake = Intake::new(&policy, &request.candidate);
+                self.read(request, largest, body, &mut intake, None).await?;
+                let Taken { arrived, .. } = intake.finish();
                 let state = self.product(&request.product).await?;
-                let verdict =
-                    version_check::verify(&state, &request.candidate, arrived(size, &digests), self.limits);
+                let verdict = version_check::verify(&state, &request.candidate, &arrived, self.limits);
                 match verdict.map_err(failure::refusal)? {
                     Admission::Same(image) | Admission::Occupied(image) => {
                         self.offer_again(request, state, image).await
@@ -146,7 +142,9 @@ impl Publishing {
             let largest = self.limits.max_image_bytes.min(of_product);
             match version_check::admit(&state, candidate, self.limits).map_err(failure::refusal)? {
                 Admission::Same(image) => return Ok(Start::Same(state, image)),
-                Admission::Occupied(_) => return Ok(Start::Occupied { largest }),
+                Admission::Occupied(_) => {
+                    return Ok(Start::Occupied { largest, policy: state.product.settings.policy });
+                }
                 Admission::New => crash::point("admitted"),
             }
             let reservation = Reservation {
@@ -162,7 +160,8 @@ impl Publishing {
                     crash::point("reserved");
                     // What Postgres keeps of a time stamp.
                     let began = Utc::now().trunc_subsecs(6);
-                    return Ok(Start::Reserved(Box::new(Work { reservation, began, largest })));
+                    let policy = state.product.settings.policy;
+                    return Ok(Start::Reserved(Box::new(Work { reservation, began, largest, policy })));
                 }
                 Reserved::Held { by, expired: true } => self.clean_up_after(&by).await?,
                 Reserved::Held { .. } if self.abort.is_cancelled() => return Err(failure::stopping()),
@@ -213,12 +212,12 @@ impl Publishing {
     {
         let reservation = &work.reservation;
         let keeper = Keeper::start(self.catalogue.clone(), reservation.clone()).await?;
-        let (began, stored, digests) = match found {
+        let (began, stored, taken) = match found {
             None => self.upload(request, work, &keeper, body).await?,
             Some(found) => self.adopt(request, work, &keeper, found, body).await?,
         };
         crash::point("completed");
-        self.commit(request, reservation, began, stored, digests).await
+        self.commit(request, reservation, began, stored, taken).await
     }
 
     /// Steps 3 to 5: streams the body to the bucket and completes the object.
@@ -228,12 +227,12 @@ impl Publishing {
         work: &Work,
         keeper: &Keeper,
         body: S,
-    ) -> Result<(DateTime<Utc>, StoredObject, Digests)>
+    ) -> Result<(DateTime<Utc>, StoredObject, Taken)>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let Work { reservation, began, largest } = work;
+        let Work { reservation, began, largest, policy } = work;
         let facts = ObjectFacts {
             product: reservation.product.clone(),
             version: reservation.version.clone(),
@@ -242,14 +241,14 @@ impl Publishing {
             created_at: *began,
         };
         let mut upload = self.bucket.begin(&key_of(reservation), &facts).await?;
-        let mut hasher = Hasher::default();
+        let mut intake = Intake::new(policy, &request.candidate);
         let read = tokio::select! {
-            read = self.read(request, *largest, body, &mut hasher, Some(&mut upload)) => read,
+            read = self.read(request, *largest, body, &mut intake, Some(&mut upload)) => read,
             () = keeper.lost().cancelled() => Err(failure::lost()),
         };
-        let (size, digests) = hasher.finish();
+        let taken = intake.finish();
         let verdict = match read {
-            Ok(()) => self.settle(request, &mut upload, size, &digests).await,
+            Ok(()) => self.settle(request, &mut upload, &taken.arrived).await,
             Err(error) => Err(error),
         };
         if let Err(error) = verdict {
@@ -258,8 +257,8 @@ impl Publishing {
             }
             return Err(error);
         }
-        let stored = upload.finish(size, &digests, &|| keeper.still_mine()).await?;
-        Ok((*began, stored, digests))
+        let stored = upload.finish(taken.arrived.size, &taken.digests, &|| keeper.still_mine()).await?;
+        Ok((*began, stored, taken))
     }
 
     /// Instead of steps 3 to 5, when the key holds an object that no row names: after a database was restored from a
@@ -271,7 +270,7 @@ impl Publishing {
         keeper: &Keeper,
         found: StoredObject,
         body: S,
-    ) -> Result<(DateTime<Utc>, StoredObject, Digests)>
+    ) -> Result<(DateTime<Utc>, StoredObject, Taken)>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
         E: Into<Box<dyn StdError + Send + Sync>>,
@@ -285,34 +284,26 @@ impl Publishing {
         if differs(candidate.size, candidate.sha256) {
             return Err(failure::key_is_taken(&key));
         }
-        let mut hasher = Hasher::default();
+        let mut intake = Intake::new(&work.policy, candidate);
         tokio::select! {
-            read = self.read(request, work.largest, body, &mut hasher, None) => read?,
+            read = self.read(request, work.largest, body, &mut intake, None) => read?,
             () = keeper.lost().cancelled() => return Err(failure::lost()),
         }
-        let (size, digests) = hasher.finish();
+        let taken = intake.finish();
         let state = self.product(&request.product).await?;
-        version_check::verify(&state, candidate, arrived(size, &digests), self.limits)
-            .map_err(failure::refusal)?;
-        if differs(Some(size), Some(digests.sha256)) {
+        version_check::verify(&state, candidate, &taken.arrived, self.limits).map_err(failure::refusal)?;
+        if differs(Some(taken.arrived.size), Some(taken.arrived.sha256)) {
             return Err(failure::key_is_taken(&key));
         }
         tracing::warn!(%key, "the bucket had this image already, without a row; it is taken as it is");
         let began = found.facts.as_ref().map_or(work.began, |facts| facts.created_at);
-        Ok((began, found, digests))
+        Ok((began, found, taken))
     }
 
     /// Steps 3 and 4 after the last byte: everything sent, nothing visible, all rules asked.
-    async fn settle(
-        &self,
-        request: &Publication,
-        upload: &mut Upload,
-        size: u64,
-        digests: &Digests,
-    ) -> Result<()> {
+    async fn settle(&self, request: &Publication, upload: &mut Upload, arrived: &Arrived) -> Result<()> {
         let state = self.product(&request.product).await?;
-        version_check::verify(&state, &request.candidate, arrived(size, digests), self.limits)
-            .map_err(failure::refusal)?;
+        version_check::verify(&state, &request.candidate, arrived, self.limits).map_err(failure::refusal)?;
         upload.flush().await?;
         crash::point("flushed");
         crash::point("verified");

@@ -1,26 +1,48 @@
 //! What may be promoted to a channel: per hardware, the offered version never goes down by accident.
 //!
-//! For hardware H the channel offers the highest version among the promoted images that fit H (`domain::snapshot`).
-//! An image that names hardware is compared with the offer to each of them, an image for all with the offer to
-//! devices that no image names. A downgrade withdraws the higher promotions, else it would change nothing; it is
-//! refused where that would take firmware from hardware that the promoted release has nothing for.
+//! For hardware H the channel offers the highest version among the promoted images that fit H, as far as devices can
+//! take it (`domain::ladder`). An image that names hardware is compared with the offer to each of them, an image for all
+//! with the offer to devices that no image names. A downgrade withdraws the higher promotions, else it would change
+//! nothing; it is refused where that would take firmware from hardware that the promoted release has nothing for.
+//!
+//! # Maintenance
+//! A line (`1.2`, or `1`) that the policy's `maintenance` names may go on while a higher version is out: a version of it
+//! needs to be higher only than what the channel has of that line. It withdraws nothing, and the ladder stays the only
+//! rule of what devices are offered: the highest that they can take. So a maintenance release reaches the devices that
+//! the higher one does not take (its `upgrade_from`) or that a floor holds back, and nobody else. Devices that are to
+//! stay on a line for good follow a channel of their own (`stable-1.2`), which needs no setting.
 
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::{Consent, Reason, rule};
-use crate::domain::{ChannelName, Hardware, Image, ProductState, Release, Version};
+use super::{Consent, Reason, findings::Findings, names, path, rule};
+use crate::domain::{
+    ChannelName, Hardware, Image, ProductState, Promotion, Release, UpgradePath, Version,
+    policy::{Maintenance, Policy},
+};
 
-/// An image that is to be promoted, stored or not.
+/// What is to be promoted, stored or not.
 #[derive(Debug, Clone, Copy)]
-pub struct Promotable<'a> {
-    /// The hardware that it names; empty = all.
-    pub hardware: &'a BTreeSet<Hardware>,
+pub struct Offering<'a> {
+    /// The release's version.
+    pub version: &'a Version,
+    /// How devices come to it.
+    pub path: &'a UpgradePath,
+    /// Where.
+    pub channel: &'a ChannelName,
+    /// Which images of it.
+    pub images: &'a [&'a Image],
 }
 
-/// The promotions that end because a downgrade overrides them; empty for any other promotion.
-pub type Withdrawal = Vec<Uuid>;
+/// A promotion that may be made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Promoted {
+    /// The images whose promotions end because a downgrade overrides them; none for any other promotion.
+    pub withdraw: Vec<Uuid>,
+    /// What is only told.
+    pub warnings: Vec<Reason>,
+}
 
 /// Judges the promotion of images of one version to a channel.
 ///
@@ -28,15 +50,55 @@ pub type Withdrawal = Vec<Uuid>;
 /// All reasons why not.
 pub fn promote(
     state: &ProductState,
-    version: &Version,
-    channel: &ChannelName,
-    images: &[Promotable<'_>],
+    offering: &Offering<'_>,
     consent: &Consent,
-) -> Result<Withdrawal, Vec<Reason>> {
-    let mut reasons = Vec::new();
+) -> Result<Promoted, Vec<Reason>> {
+    let mut findings = Findings::new(&state.product.settings.policy);
+    let withdraw = judge(state, offering, consent, &mut findings);
+    findings.verdict().map(|warnings| Promoted { withdraw, warnings })
+}
+
+/// The same, into findings.
+pub(super) fn judge(
+    state: &ProductState,
+    offering: &Offering<'_>,
+    consent: &Consent,
+    findings: &mut Findings<'_>,
+) -> Vec<Uuid> {
+    let Offering { version, channel, images, .. } = *offering;
+    let mut fine = true;
     if let Some(recall) = state.release(version).and_then(|release| release.recall.as_ref()) {
-        reasons.push(recalled(version, &recall.reason));
+        findings.add(rule::VERSION_RECALLED, recalled(version, &recall.reason));
+        fine = false;
     }
+    let policy = &state.product.settings.policy;
+    let withdraw = order(state, offering, consent, findings, &mut fine);
+    pre_release(policy, version, channel, findings);
+    for target in targets(images) {
+        let candidate =
+            images.iter().filter(|image| image.fits(target)).min_by_key(|image| image.hardware.is_empty());
+        if let Some(image) = candidate {
+            counter(state, channel, target, image, findings);
+            names::changed(state, channel, target, image, findings);
+        }
+    }
+    if fine && !consent.allow_stranding {
+        path::strands(state, &after(state, offering, &withdraw), Some(channel), findings);
+    }
+    withdraw
+}
+
+/// Whether the version is higher than what is offered, and what is withdrawn if it is not meant to be.
+fn order(
+    state: &ProductState,
+    offering: &Offering<'_>,
+    consent: &Consent,
+    findings: &mut Findings<'_>,
+    fine: &mut bool,
+) -> Vec<Uuid> {
+    let Offering { version, channel, images, .. } = *offering;
+    let policy = &state.product.settings.policy;
+    let hardware: Vec<_> = images.iter().map(|image| &image.hardware).collect();
     let higher: Vec<(&Release, &Image)> = state
         .promotions
         .iter()
@@ -50,23 +112,45 @@ pub fn promote(
         let Some((offered, _)) = fitting.iter().max_by_key(|(release, _)| &release.version) else {
             continue;
         };
+        if let Some(line) = maintained(policy, version) {
+            let of_line = fitting.iter().filter(|(release, _)| is_of_line(&release.version, &line));
+            let highest = of_line.map(|(release, _)| &release.version).max();
+            match highest {
+                None => continue,
+                Some(highest) if !consent.allow_downgrade => {
+                    *fine = false;
+                    findings.add(
+                        rule::VERSION_NOT_NEWER,
+                        format!(
+                            "channel {channel} offers {highest} of the maintained line {line}{}, which is higher than \
+                             {version}: publish a higher version, or say `allow_downgrade` with a `reason`",
+                            for_hardware(target)
+                        ),
+                    );
+                    continue;
+                }
+                Some(_) => {}
+            }
+        }
         if !consent.allow_downgrade {
-            reasons.push(Reason::new(
+            *fine = false;
+            findings.add(
                 rule::VERSION_NOT_NEWER,
                 format!(
                     "channel {channel} offers {}{}, which is higher than {version}: publish a higher version, or \
                      say `allow_downgrade` with a `reason`",
                     offered.version,
-                    target.map(|hardware| format!(" for hardware {hardware}")).unwrap_or_default(),
+                    for_hardware(target)
                 ),
-            ));
+            );
             continue;
         }
         for (release, image) in fitting {
-            if covers(images, image) {
+            if covers(&hardware, image) {
                 withdrawal.insert(image.id);
             } else {
-                reasons.push(Reason::new(
+                *fine = false;
+                findings.add(
                     rule::DOWNGRADE_TOO_WIDE,
                     format!(
                         "going back from {} to {version} on channel {channel} would take {} from {}, which {version} \
@@ -75,106 +159,146 @@ pub fn promote(
                         image.filename,
                         if image.hardware.is_empty() { "all other hardware" } else { "other hardware" },
                     ),
-                ));
+                );
             }
         }
     }
     if !withdrawal.is_empty() && consent.reason.as_deref().is_none_or(|reason| reason.trim().is_empty()) {
-        reasons.push(Reason::new(
+        *fine = false;
+        findings.add(
             rule::DOWNGRADE_REASON_MISSING,
             "`allow_downgrade` needs a `reason`; it is kept in the audit log",
-        ));
+        );
     }
-    reasons.dedup();
-    if reasons.is_empty() { Ok(withdrawal.into_iter().collect()) } else { Err(reasons) }
+    withdrawal.into_iter().collect()
 }
 
-pub(super) fn recalled(version: &Version, reason: &str) -> Reason {
-    Reason::new(
-        rule::VERSION_RECALLED,
-        format!(
-            "{version} was recalled ({reason}) and a recalled version is never used again: publish a higher version"
+fn pre_release(policy: &Policy, version: &Version, channel: &ChannelName, findings: &mut Findings<'_>) {
+    if !version.is_pre_release() {
+        return;
+    }
+    match &policy.pre_release_channels {
+        Some(channels) if !channels.contains(channel) => findings.add(
+            rule::PRE_RELEASE_ON_CHANNEL,
+            format!(
+                "{version} is a pre-release, and channel {channel} takes none: publish the release itself, or add the \
+                 channel to the policy's pre_release_channels"
+            ),
         ),
+        None if *channel == ChannelName::stable() => findings.warn(
+            rule::PRE_RELEASE_ON_CHANNEL,
+            format!("{version} is a pre-release, and every device on {channel} is offered it"),
+        ),
+        _ => {}
+    }
+}
+
+/// Whether devices of that hardware may have seen a higher counter.
+fn counter(
+    state: &ProductState,
+    channel: &ChannelName,
+    target: Option<&str>,
+    image: &Image,
+    findings: &mut Findings<'_>,
+) {
+    let Some(counter) = image.facts.as_ref().and_then(|facts| facts.security_counter) else { return };
+    let seen = state
+        .ever_offered(channel)
+        .filter(|(_, other)| other.id != image.id && other.fits(target))
+        .filter_map(|(release, other)| Some((other.facts.as_ref()?.security_counter?, &release.version)))
+        .max_by_key(|(counter, _)| *counter);
+    if let Some((seen, version)) = seen.filter(|(seen, _)| counter < *seen) {
+        findings.add(
+            rule::SECURITY_COUNTER_LOWER,
+            format!(
+                "the image has security counter {counter}, and channel {channel} has offered {version} with {seen}{}: \
+                 devices that ran it would refuse this one; build it with {seen} or higher",
+                for_hardware(target)
+            ),
+        );
+    }
+}
+
+/// The product as it would be.
+fn after(state: &ProductState, offering: &Offering<'_>, withdraw: &[Uuid]) -> ProductState {
+    let Offering { version, path, channel, images } = *offering;
+    let mut after = state.clone();
+    let at = chrono::DateTime::UNIX_EPOCH;
+    let index = after.releases.iter().position(|release| release.version == *version);
+    let index = index.unwrap_or_else(|| {
+        after.releases.push(Release {
+            id: Uuid::nil(),
+            version: version.clone(),
+            notes: None,
+            created_at: at,
+            floor: false,
+            upgrade_from: None,
+            recall: None,
+            images: Vec::new(),
+            security: None,
+            attachments: Vec::new(),
+        });
+        after.releases.len() - 1
+    });
+    let release = &mut after.releases[index];
+    release.floor |= path.floor;
+    if path.upgrade_from.is_some() {
+        release.upgrade_from.clone_from(&path.upgrade_from);
+    }
+    for image in images {
+        if !release.images.iter().any(|other| other.id == image.id) {
+            release.images.push((*image).clone());
+        }
+    }
+    let ends = |promotion: &Promotion| promotion.channel == *channel && withdraw.contains(&promotion.image);
+    let (gone, stay) = after.promotions.into_iter().partition(ends);
+    after.promotions = stay;
+    after.withdrawn.extend::<Vec<_>>(gone);
+    let promoted = images.iter().map(|image| Promotion { channel: channel.clone(), image: image.id, at });
+    after.promotions.extend(promoted);
+    after
+}
+
+pub(super) fn recalled(version: &Version, reason: &str) -> String {
+    format!(
+        "{version} was recalled ({reason}) and a recalled version is never used again: publish a higher version"
     )
 }
 
+fn for_hardware(target: Option<&str>) -> String {
+    target.map(|hardware| format!(" for hardware {hardware}")).unwrap_or_default()
+}
+
+/// The maintained line that the version is of.
+fn maintained(policy: &Policy, version: &Version) -> Option<String> {
+    match &policy.maintenance {
+        Maintenance::All(false) => None,
+        Maintenance::All(true) => {
+            let text = version.to_string();
+            Some(text.split('.').take(2).collect::<Vec<_>>().join("."))
+        }
+        Maintenance::Lines(lines) => lines.iter().find(|line| is_of_line(version, line)).cloned(),
+    }
+}
+
+fn is_of_line(version: &Version, line: &str) -> bool {
+    version.to_string().strip_prefix(line).is_some_and(|rest| rest.starts_with('.'))
+}
+
 /// The hardware whose offer changes; `None` = devices that no image names.
-fn targets<'a>(images: &[Promotable<'a>]) -> BTreeSet<Option<&'a str>> {
-    let named = images.iter().flat_map(|image| image.hardware).map(|hardware| Some(hardware.as_str()));
+fn targets<'a>(images: &[&'a Image]) -> BTreeSet<Option<&'a str>> {
+    let named = images.iter().flat_map(|image| &image.hardware).map(|hardware| Some(hardware.as_str()));
     let for_all = images.iter().any(|image| image.hardware.is_empty()).then_some(None);
     named.chain(for_all).collect()
 }
 
-/// Whether the promoted images serve every device that this one serves.
-fn covers(images: &[Promotable<'_>], withdrawn: &Image) -> bool {
-    let for_all = images.iter().any(|image| image.hardware.is_empty());
-    let named = |hardware: &Hardware| images.iter().any(|image| image.hardware.contains(hardware));
+/// Whether images for that hardware serve every device that this one serves.
+pub(super) fn covers(images: &[&BTreeSet<Hardware>], withdrawn: &Image) -> bool {
+    let for_all = images.iter().any(|hardware| hardware.is_empty());
+    let named = |hardware: &Hardware| images.iter().any(|image| image.contains(hardware));
     for_all || (!withdrawn.hardware.is_empty() && withdrawn.hardware.iter().all(named))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::snapshot::tests::product;
-
-    fn judge(state: &ProductState, version: &str, hardware: &[&[&str]], consent: &Consent) -> Vec<String> {
-        let images: Vec<BTreeSet<Hardware>> = hardware
-            .iter()
-            .map(|names| names.iter().map(|name| Hardware::parse(name).expect("valid")).collect())
-            .collect();
-        let images: Vec<_> = images.iter().map(|hardware| Promotable { hardware }).collect();
-        let version = Version::parse(version).expect("valid");
-        match promote(state, &version, &ChannelName::stable(), &images, consent) {
-            Ok(withdrawal) => vec![format!("withdraws {}", withdrawal.len())],
-            Err(reasons) => reasons.into_iter().map(|reason| reason.code.into_owned()).collect(),
-        }
-    }
-
-    fn downgrade(reason: Option<&str>) -> Consent {
-        Consent { allow_downgrade: true, reason: reason.map(Into::into), ..Consent::default() }
-    }
-
-    #[test]
-    fn per_hardware_the_version_may_not_go_down() {
-        let state = product(&[("1.4.0", &[&["a"], &["b"]], false), ("1.5.0", &[&["a"]], false)]);
-        let none = Consent::default();
-        assert_eq!(judge(&state, "1.4.5", &[&["b"]], &none), ["withdraws 0"]);
-        assert_eq!(judge(&state, "1.4.5", &[&["a"]], &none), ["version-not-newer"]);
-        assert_eq!(judge(&state, "1.3.0", &[&["a", "b"]], &none), ["version-not-newer", "version-not-newer"]);
-        assert_eq!(judge(&state, "1.0.0", &[&["c"], &[]], &none), ["withdraws 0"]);
-        assert_eq!(judge(&state, "1.5.0", &[&["a"]], &none), ["withdraws 0"], "the same release again");
-        assert_eq!(judge(&state, "1.5.0-rc.1", &[&["a"]], &none), ["version-not-newer"]);
-    }
-
-    #[test]
-    fn an_image_for_all_is_what_other_hardware_is_offered() {
-        let state = product(&[("1.4.0", &[&[]], false)]);
-        assert_eq!(judge(&state, "1.3.0", &[&["a"]], &Consent::default()), ["version-not-newer"]);
-        assert_eq!(judge(&state, "1.5.0", &[&["a"]], &Consent::default()), ["withdraws 0"]);
-    }
-
-    #[test]
-    fn a_downgrade_needs_a_reason_and_withdraws_what_is_higher() {
-        let state = product(&[("1.4.0", &[&["a"]], false), ("1.5.0", &[&["a"]], false)]);
-        assert_eq!(judge(&state, "1.3.0", &[&["a"]], &downgrade(None)), ["downgrade-reason-missing"]);
-        assert_eq!(judge(&state, "1.3.0", &[&["a"]], &downgrade(Some(" "))), ["downgrade-reason-missing"]);
-        assert_eq!(judge(&state, "1.3.0", &[&["a"]], &downgrade(Some("boot loop"))), ["withdraws 2"]);
-        assert_eq!(judge(&state, "1.6.0", &[&["a"]], &downgrade(None)), ["withdraws 0"], "no downgrade");
-    }
-
-    #[test]
-    fn a_downgrade_takes_nothing_from_hardware_that_it_does_not_serve() {
-        let state = product(&[("1.4.0", &[&[]], false), ("1.5.0", &[&["a", "b"]], false)]);
-        let why = downgrade(Some("boot loop"));
-        assert_eq!(judge(&state, "1.3.0", &[&["a"]], &why), ["downgrade-too-wide", "downgrade-too-wide"]);
-        assert_eq!(judge(&state, "1.4.5", &[&["a"], &["b"]], &why), ["withdraws 1"]);
-        assert_eq!(judge(&state, "1.3.0", &[&["a"], &["b"], &[]], &why), ["withdraws 2"]);
-    }
-
-    #[test]
-    fn a_recalled_version_is_never_promoted_and_does_not_stand_in_the_way() {
-        let state = product(&[("1.4.0", &[&[]], false), ("1.5.0", &[&[]], true)]);
-        assert_eq!(judge(&state, "1.5.0", &[&[]], &Consent::default()), ["version-recalled"]);
-        assert_eq!(judge(&state, "1.4.1", &[&[]], &Consent::default()), ["withdraws 0"]);
-    }
-}
+#[path = "channel_tests.rs"]
+mod tests;

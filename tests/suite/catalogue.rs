@@ -9,8 +9,9 @@ use chrono::{DateTime, Utc};
 use firmament::{
     catalogue::{Audit, Catalogue, NewImage, Promote, Reservation, Reserved, SqliteCatalogue, Written},
     domain::{
-        ChannelName, Digests, FileName, Hardware, Image, Product, ProductName, ProductSettings, ProductState,
-        Revision, Version,
+        ChannelName, Digests, Facts, FileName, Hardware, Image, Product, ProductName, ProductSettings,
+        ProductState, Revision, UpgradePath, Version,
+        facts::{NameKind, Payload},
     },
 };
 use uuid::Uuid;
@@ -83,7 +84,11 @@ conformance! {
         publishing_promotes_and_withdraws,
         promoting_changes_what_a_channel_offers,
         promoting_an_unknown_image_fails_and_changes_nothing,
+        what_is_withdrawn_is_remembered,
+        the_path_to_a_release_comes_back,
+        a_nul_in_facts_is_stored_as_what_it_is_not,
         a_recall_happens_once,
+        a_recall_may_get_its_replacement_later,
         recalling_an_unknown_release_is_told,
         known_keys_are_those_of_images,
         the_audit_log_tells_who_did_what,
@@ -157,10 +162,26 @@ fn new_image(reservation: &Reservation, notes: Option<&str>) -> NewImage {
             digests: Digests { sha256: [0xff; 32], sha1: [0; 20], md5: [7; 16] },
             etag: "9b2cf535f27731c974343645a3985328-3".to_owned(),
             created_at: a_time(),
+            facts: Some(Arc::new(facts())),
+            signature: Some("c2ln".to_owned()),
         },
         reservation: reservation.clone(),
         notes: notes.map(Into::into),
+        path: UpgradePath::default(),
     }
+}
+
+/// Facts with something of everything.
+fn facts() -> Facts {
+    let mut facts = Facts::of("esp-app");
+    facts.set_version("v1.0.0-rc.1+7");
+    facts.name(NameKind::Chip, "ESP32 \u{1F680}'\"");
+    facts.security_counter = Some(u64::MAX);
+    facts.signed = true;
+    facts.key_ids = vec!["ab".to_owned()];
+    facts.payload(Payload { name: "a".to_owned(), size: 5, digest: Some("sha256:00".to_owned()) });
+    facts.detail("built with", "v5.1");
+    facts
 }
 
 /// A time that a database with microseconds cannot keep as it is.
@@ -174,6 +195,12 @@ async fn revision_of(catalogue: &Arc<dyn Catalogue>, name: &ProductName) -> Revi
 
 async fn state_of(catalogue: &Arc<dyn Catalogue>, name: &ProductName) -> ProductState {
     catalogue.product(name).await.expect("the catalogue works").expect("the product exists")
+}
+
+/// The same as changes tell it: without what its images say of themselves.
+fn without_facts(mut state: ProductState) -> ProductState {
+    state.releases.iter_mut().flat_map(|release| &mut release.images).for_each(|image| image.facts = None);
+    state
 }
 
 /// Reserves at the product's current revision.

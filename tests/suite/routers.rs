@@ -31,6 +31,8 @@ use http_body_util::BodyExt;
 use tokio::sync::{Notify, Semaphore};
 use tower::ServiceExt;
 
+mod judged;
+
 const TOKEN: &str = "token-token-token";
 
 struct House {

@@ -48,7 +48,7 @@ pub(super) async fn product(
 /// A product within the caller's transaction, which must hold it still: by `repeatable read`, or by having changed it.
 pub(super) async fn state(connection: &mut PgConnection, name: &ProductName) -> Result<Option<ProductState>> {
     let product = find(connection, name).await?;
-    Ok(states(connection, product.into_iter().collect()).await?.pop())
+    Ok(states(connection, product.into_iter().collect(), true).await?.pop())
 }
 
 /// The product alone.
@@ -84,22 +84,26 @@ pub(super) async fn changes(connection: &mut PgConnection, since: Revision, limi
     .await?;
     let more = rows.len() as u64 > u64::from(limit);
     let page = rows.into_iter().take(limit as usize).map(ProductRow::into_product).collect::<Result<_>>()?;
-    let products = states(&mut transaction, page).await?;
+    let products = states(&mut transaction, page, false).await?;
     transaction.commit().await?;
     let last = products.last().map(|state| state.product.revision);
     let revision = if more { last.unwrap_or(current) } else { current };
     Ok(Changes { products, revision, more })
 }
 
-async fn states(connection: &mut PgConnection, products: Vec<Product>) -> Result<Vec<ProductState>> {
+async fn states(
+    connection: &mut PgConnection,
+    products: Vec<Product>,
+    with_facts: bool,
+) -> Result<Vec<ProductState>> {
     if products.is_empty() {
         return Ok(Vec::new());
     }
     let ids: Vec<_> = products.iter().map(|product| product.id).collect();
     let releases = sqlx::query_as!(
         ReleaseRow,
-        "select id, product_id, version, notes, created_at, recalled_at, recall_reason, security
-         from releases
+        "select id, product_id, version, notes, created_at, recalled_at, recall_reason, recall_replacement, floor,
+                upgrade_from, security from releases
          where product_id = any($1) order by created_at, id",
         &ids
     )
@@ -107,15 +111,18 @@ async fn states(connection: &mut PgConnection, products: Vec<Product>) -> Result
     .await?;
     let images = sqlx::query_as!(
         ImageRow,
-        "select id, release_id, filename, hardware, size, sha256, sha1, md5, etag, created_at from images
+        "select id, release_id, filename, hardware, size, sha256, sha1, md5, etag, created_at,
+                case when $2 then facts end as facts, signature
+         from images
          where product_id = any($1) order by created_at, id",
-        &ids
+        &ids,
+        with_facts
     )
     .fetch_all(&mut *connection)
     .await?;
     let promotions = sqlx::query_as!(
         PromotionRow,
-        "select product_id, channel, image_id, promoted_at from promotions
+        "select product_id, channel, image_id, promoted_at, withdrawn_at from promotions
          where product_id = any($1) order by promoted_at, channel, image_id",
         &ids
     )

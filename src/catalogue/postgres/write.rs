@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     bucket::ObjectKey,
-    domain::{Product, ProductName, ProductSettings, ProductState, Revision, Version},
+    domain::{Product, ProductName, ProductSettings, ProductState, Revision, UpgradePath, Version},
     error::{Error, Result},
 };
 
@@ -139,7 +139,7 @@ pub(super) async fn publish(
     judged_at: Revision,
     audit: &Audit,
 ) -> Result<Written<ProductState>> {
-    let NewImage { reservation, image, notes } = new;
+    let NewImage { reservation, image, notes, path } = new;
     stored::check_texts(audit, notes.as_deref())?;
     let mut transaction = connection.begin().await?;
     let revision = next_revision(&mut transaction).await?;
@@ -161,22 +161,26 @@ pub(super) async fn publish(
         return Ok(Written::Stale);
     };
     let release = sqlx::query_scalar!(
-        "insert into releases (id, product_id, version, notes, created_at)
-         values ($1, $2, $3, $4, clock_timestamp())
+        "insert into releases (id, product_id, version, notes, created_at, floor, upgrade_from)
+         values ($1, $2, $3, $4, clock_timestamp(), $5, $6)
          on conflict on constraint releases_version_key
-         do update set notes = coalesce(excluded.notes, releases.notes)
+         do update set notes = coalesce(excluded.notes, releases.notes), floor = releases.floor or excluded.floor,
+                       upgrade_from = coalesce(excluded.upgrade_from, releases.upgrade_from)
          returning id",
         Uuid::now_v7(),
         product,
         reservation.version.to_string(),
-        notes.as_deref()
+        notes.as_deref(),
+        path.floor,
+        path.upgrade_from.as_ref().map(ToString::to_string)
     )
     .fetch_one(&mut *transaction)
     .await?;
     let key = ObjectKey::image(&reservation.product, &reservation.version, &image.filename);
     sqlx::query!(
-        "insert into images (id, product_id, release_id, key, filename, hardware, size, sha256, sha1, md5, etag, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        "insert into images (id, product_id, release_id, key, filename, hardware, size, sha256, sha1, md5, etag, created_at,
+                             facts, signature)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         image.id,
         product,
         release,
@@ -188,7 +192,9 @@ pub(super) async fn publish(
         image.digests.sha1.as_slice(),
         image.digests.md5.as_slice(),
         image.etag,
-        stored::stored_time(image.created_at)
+        stored::stored_time(image.created_at),
+        image.facts.as_deref().map(stored::facts),
+        image.signature.as_deref()
     )
     .execute(&mut *transaction)
     .await?;
@@ -219,7 +225,8 @@ pub(super) async fn promote(
 /// Changes what a channel offers. An image that is not the product's breaks `promotions_image_fkey`: a defect.
 async fn apply(connection: &mut PgConnection, product: Uuid, promote: &Promote) -> Result<()> {
     sqlx::query!(
-        "delete from promotions where product_id = $1 and channel = $2 and image_id = any($3)",
+        "update promotions set withdrawn_at = clock_timestamp()
+         where product_id = $1 and channel = $2 and image_id = any($3) and withdrawn_at is null",
         product,
         promote.channel.as_str(),
         &promote.withdraw
@@ -229,7 +236,9 @@ async fn apply(connection: &mut PgConnection, product: Uuid, promote: &Promote) 
     sqlx::query!(
         "insert into promotions (product_id, channel, image_id, promoted_at)
          select $1, $2, image_id, clock_timestamp() from unnest($3::uuid[]) as image_id
-         on conflict on constraint promotions_pkey do nothing",
+         on conflict on constraint promotions_pkey
+         do update set promoted_at = excluded.promoted_at, withdrawn_at = null
+         where promotions.withdrawn_at is not null",
         product,
         promote.channel.as_str(),
         &promote.images
@@ -244,6 +253,7 @@ pub(super) async fn recall(
     product: &ProductName,
     version: &Version,
     reason: &str,
+    replacement: Option<&Version>,
     judged_at: Revision,
     audit: &Audit,
 ) -> Result<Written<ProductState>> {
@@ -255,11 +265,14 @@ pub(super) async fn recall(
         return Ok(Written::Stale);
     };
     let recalled = sqlx::query!(
-        "update releases set recalled_at = clock_timestamp(), recall_reason = $3
-         where product_id = $1 and version = $2 and recalled_at is null",
+        "update releases set recalled_at = coalesce(recalled_at, clock_timestamp()),
+                             recall_reason = coalesce(recall_reason, $3), recall_replacement = $4
+         where product_id = $1 and version = $2
+           and (recalled_at is null or (recall_replacement is distinct from $4 and $4 is not null))",
         id,
         version.to_string(),
-        reason
+        reason,
+        replacement.map(ToString::to_string)
     )
     .execute(&mut *transaction)
     .await?;
@@ -269,6 +282,37 @@ pub(super) async fn recall(
             Some(state) if state.release(version).is_some() => Ok(Written::Done(state)),
             _ => Err(failure::no_release(product, version)),
         };
+    }
+    finish(transaction, (id, product), revision, audit).await
+}
+
+pub(super) async fn set_path(
+    connection: &mut PgConnection,
+    product: &ProductName,
+    version: &Version,
+    path: &UpgradePath,
+    judged_at: Revision,
+    audit: &Audit,
+) -> Result<Written<ProductState>> {
+    stored::check_texts(audit, [])?;
+    let mut transaction = connection.begin().await?;
+    let revision = next_revision(&mut transaction).await?;
+    let Some(id) = advance(&mut transaction, product, judged_at, revision).await? else {
+        transaction.rollback().await?;
+        return Ok(Written::Stale);
+    };
+    let changed = sqlx::query!(
+        "update releases set floor = $3, upgrade_from = $4 where product_id = $1 and version = $2",
+        id,
+        version.to_string(),
+        path.floor,
+        path.upgrade_from.as_ref().map(ToString::to_string)
+    )
+    .execute(&mut *transaction)
+    .await?;
+    if changed.rows_affected() == 0 {
+        transaction.rollback().await?;
+        return Err(failure::no_release(product, version));
     }
     finish(transaction, (id, product), revision, audit).await
 }

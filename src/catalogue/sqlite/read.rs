@@ -58,7 +58,7 @@ pub(super) async fn product(
     name: &ProductName,
 ) -> Result<Option<ProductState>> {
     let product = find(connection, name).await?;
-    Ok(states(connection, product.into_iter().collect()).await?.pop())
+    Ok(states(connection, product.into_iter().collect(), true).await?.pop())
 }
 
 /// The next page of changed products. None can be missed: there is one writer, so revisions become visible in their
@@ -80,33 +80,41 @@ pub(super) async fn changes(
     .await?;
     let more = rows.len() as u64 > u64::from(limit);
     let page = rows.into_iter().take(limit as usize).map(ProductRow::into_product).collect::<Result<_>>()?;
-    let products = states(connection, page).await?;
+    let products = states(connection, page, false).await?;
     let last = products.last().map(|state| state.product.revision);
     let revision = if more { last.unwrap_or(current) } else { current };
     Ok(Changes { products, revision, more })
 }
 
-async fn states(connection: &mut SqliteConnection, products: Vec<Product>) -> Result<Vec<ProductState>> {
+async fn states(
+    connection: &mut SqliteConnection,
+    products: Vec<Product>,
+    with_facts: bool,
+) -> Result<Vec<ProductState>> {
     if products.is_empty() {
         return Ok(Vec::new());
     }
     let ids = json(products.iter().map(|product| product.id));
     let releases: Vec<ReleaseRow> = sqlx::query_as(
-        "select id, product_id, version, notes, created_at, recalled_at, recall_reason, security from releases
+        "select id, product_id, version, notes, created_at, recalled_at, recall_reason, recall_replacement, floor,
+                upgrade_from, security from releases
          where product_id in (select value from json_each(?1)) order by created_at, id",
     )
     .bind(&ids)
     .fetch_all(&mut *connection)
     .await?;
     let images: Vec<ImageRow> = sqlx::query_as(
-        "select id, release_id, filename, hardware, size, sha256, sha1, md5, etag, created_at from images
+        "select id, release_id, filename, hardware, size, sha256, sha1, md5, etag, created_at,
+                case when ?2 then facts end as facts, signature
+         from images
          where product_id in (select value from json_each(?1)) order by created_at, id",
     )
     .bind(&ids)
+    .bind(with_facts)
     .fetch_all(&mut *connection)
     .await?;
     let promotions: Vec<PromotionRow> = sqlx::query_as(
-        "select product_id, channel, image_id, promoted_at from promotions
+        "select product_id, channel, image_id, promoted_at, withdrawn_at from promotions
          where product_id in (select value from json_each(?1)) order by promoted_at, channel, image_id",
     )
     .bind(&ids)

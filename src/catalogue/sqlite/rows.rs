@@ -37,6 +37,13 @@ fn time(row: &SqliteRow, column: &str) -> Result<DateTime<Utc>> {
     decoded(column, DateTime::from_timestamp_micros(row.try_get(column)?).ok_or("the time is out of range"))
 }
 
+fn optional_time(row: &SqliteRow, column: &str) -> Result<Option<DateTime<Utc>>> {
+    match row.try_get::<Option<i64>, _>(column)? {
+        Some(_) => Ok(Some(time(row, column)?)),
+        None => Ok(None),
+    }
+}
+
 impl FromRow<'_, SqliteRow> for ProductRow {
     fn from_row(row: &SqliteRow) -> Result<Self> {
         Ok(Self {
@@ -51,15 +58,17 @@ impl FromRow<'_, SqliteRow> for ProductRow {
 
 impl FromRow<'_, SqliteRow> for ReleaseRow {
     fn from_row(row: &SqliteRow) -> Result<Self> {
-        let recalled = row.try_get::<Option<i64>, _>("recalled_at")?.is_some();
         Ok(Self {
             id: id(row, "id")?,
             product_id: id(row, "product_id")?,
             version: row.try_get("version")?,
             notes: row.try_get("notes")?,
             created_at: time(row, "created_at")?,
-            recalled_at: if recalled { Some(time(row, "recalled_at")?) } else { None },
+            recalled_at: optional_time(row, "recalled_at")?,
             recall_reason: row.try_get("recall_reason")?,
+            recall_replacement: row.try_get("recall_replacement")?,
+            floor: row.try_get("floor")?,
+            upgrade_from: row.try_get("upgrade_from")?,
             security: match row.try_get::<Option<&str>, _>("security")? {
                 Some(text) => decoded("security", serde_json::from_str(text))?,
                 None => None,
@@ -95,6 +104,11 @@ impl FromRow<'_, SqliteRow> for ImageRow {
             md5: row.try_get("md5")?,
             etag: row.try_get("etag")?,
             created_at: time(row, "created_at")?,
+            facts: match row.try_get::<Option<&str>, _>("facts")? {
+                Some(text) => Some(decoded("facts", serde_json::from_str(text))?),
+                None => None,
+            },
+            signature: row.try_get("signature")?,
         })
     }
 }
@@ -106,6 +120,7 @@ impl FromRow<'_, SqliteRow> for PromotionRow {
             channel: row.try_get("channel")?,
             image_id: id(row, "image_id")?,
             promoted_at: time(row, "promoted_at")?,
+            withdrawn_at: optional_time(row, "withdrawn_at")?,
         })
     }
 }

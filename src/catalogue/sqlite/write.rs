@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     bucket::ObjectKey,
-    domain::{Product, ProductName, ProductSettings, ProductState, Revision, Version},
+    domain::{Product, ProductName, ProductSettings, ProductState, Revision, UpgradePath, Version},
     error::{Error, Result},
 };
 
@@ -117,7 +117,7 @@ pub(super) async fn publish(
     judged_at: Revision,
     audit: &Audit,
 ) -> Result<Written<ProductState>> {
-    let NewImage { reservation, image, notes } = new;
+    let NewImage { reservation, image, notes, path } = new;
     stored::check_texts(audit, notes.as_deref())?;
     if !reservation::end(connection, reservation).await? {
         return Ok(Written::Lost);
@@ -126,8 +126,11 @@ pub(super) async fn publish(
         return Ok(Written::Stale);
     };
     let release: uuid::fmt::Hyphenated = sqlx::query_scalar(
-        "insert into releases (id, product_id, version, notes, created_at) values (?1, ?2, ?3, ?4, ?5)
-         on conflict (product_id, version) do update set notes = coalesce(excluded.notes, notes)
+        "insert into releases (id, product_id, version, notes, created_at, floor, upgrade_from)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         on conflict (product_id, version)
+         do update set notes = coalesce(excluded.notes, notes), floor = max(floor, excluded.floor),
+                       upgrade_from = coalesce(excluded.upgrade_from, upgrade_from)
          returning id",
     )
     .bind(Uuid::now_v7().hyphenated())
@@ -135,12 +138,15 @@ pub(super) async fn publish(
     .bind(reservation.version.to_string())
     .bind(notes)
     .bind(now().timestamp_micros())
+    .bind(path.floor)
+    .bind(path.upgrade_from.as_ref().map(ToString::to_string))
     .fetch_one(&mut *connection)
     .await?;
     let key = ObjectKey::image(&reservation.product, &reservation.version, &image.filename);
     sqlx::query(
-        "insert into images (id, product_id, release_id, key, filename, hardware, size, sha256, sha1, md5, etag, created_at)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "insert into images (id, product_id, release_id, key, filename, hardware, size, sha256, sha1, md5, etag, created_at,
+                             facts, signature)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )
     .bind(image.id.hyphenated())
     .bind(product.hyphenated())
@@ -154,6 +160,8 @@ pub(super) async fn publish(
     .bind(image.digests.md5.as_slice())
     .bind(&image.etag)
     .bind(stored::stored_time(image.created_at).timestamp_micros())
+    .bind(image.facts.as_deref().map(|facts| stored::facts(facts).to_string()))
+    .bind(&image.signature)
     .execute(&mut *connection)
     .await?;
     if let Some(promote) = promote {
@@ -180,19 +188,22 @@ pub(super) async fn promote(
 /// Changes what a channel offers. An image that is not the product's breaks the foreign key: a defect.
 async fn apply(connection: &mut SqliteConnection, product: Uuid, promote: &Promote) -> Result<()> {
     sqlx::query(
-        "delete from promotions
-         where product_id = ?1 and channel = ?2 and image_id in (select value from json_each(?3))",
+        "update promotions set withdrawn_at = ?4
+         where product_id = ?1 and channel = ?2 and image_id in (select value from json_each(?3))
+           and withdrawn_at is null",
     )
     .bind(product.hyphenated())
     .bind(promote.channel.as_str())
     .bind(json(&promote.withdraw))
+    .bind(now().timestamp_micros())
     .execute(&mut *connection)
     .await?;
     // `where true`: without it SQLite reads `on` as that of a join.
     sqlx::query(
         "insert into promotions (product_id, channel, image_id, promoted_at)
          select ?1, ?2, value, ?4 from json_each(?3) where true
-         on conflict (product_id, channel, image_id) do nothing",
+         on conflict (product_id, channel, image_id)
+         do update set promoted_at = excluded.promoted_at, withdrawn_at = null where withdrawn_at is not null",
     )
     .bind(product.hyphenated())
     .bind(promote.channel.as_str())
@@ -208,6 +219,7 @@ pub(super) async fn recall(
     product: &ProductName,
     version: &Version,
     reason: &str,
+    replacement: Option<&Version>,
     judged_at: Revision,
     audit: &Audit,
 ) -> Result<Written<ProductState>> {
@@ -217,17 +229,51 @@ pub(super) async fn recall(
         _ => return Ok(Written::Stale),
     };
     let release = state.release(version).ok_or_else(|| failure::no_release(product, version))?;
-    if release.recall.is_some() {
+    if let Some(recall) = &release.recall
+        && (replacement.is_none() || recall.replacement.as_ref() == replacement)
+    {
         return Ok(Written::Done(state));
     }
     let Some((id, revision)) = advance(connection, product, judged_at).await? else {
         return Ok(Written::Stale);
     };
-    sqlx::query("update releases set recalled_at = ?2, recall_reason = ?3 where id = ?1")
-        .bind(release.id.hyphenated())
-        .bind(now().timestamp_micros())
-        .bind(reason)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query(
+        "update releases set recalled_at = coalesce(recalled_at, ?2), recall_reason = coalesce(recall_reason, ?3),
+                             recall_replacement = ?4
+         where id = ?1",
+    )
+    .bind(release.id.hyphenated())
+    .bind(now().timestamp_micros())
+    .bind(reason)
+    .bind(replacement.map(ToString::to_string))
+    .execute(&mut *connection)
+    .await?;
+    finish(connection, (id, product), revision, audit).await
+}
+
+pub(super) async fn set_path(
+    connection: &mut SqliteConnection,
+    product: &ProductName,
+    version: &Version,
+    path: &UpgradePath,
+    judged_at: Revision,
+    audit: &Audit,
+) -> Result<Written<ProductState>> {
+    stored::check_texts(audit, [])?;
+    let Some((id, revision)) = advance(connection, product, judged_at).await? else {
+        return Ok(Written::Stale);
+    };
+    let changed = sqlx::query(
+        "update releases set floor = ?3, upgrade_from = ?4 where product_id = ?1 and version = ?2",
+    )
+    .bind(id.hyphenated())
+    .bind(version.to_string())
+    .bind(path.floor)
+    .bind(path.upgrade_from.as_ref().map(ToString::to_string))
+    .execute(&mut *connection)
+    .await?;
+    if changed.rows_affected() == 0 {
+        return Err(failure::no_release(product, version));
+    }
     finish(connection, (id, product), revision, audit).await
 }

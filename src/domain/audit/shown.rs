@@ -69,6 +69,9 @@ fn release(release: &Release) -> Value {
         "version": release.version.to_string(),
         "state": if release.recall.is_some() { "recalled" } else { "published" },
         "recall_reason": release.recall.as_ref().map(|recall| &recall.reason),
+        "replacement": release.recall.as_ref().and_then(|recall| recall.replacement.as_ref()),
+        "floor": release.floor,
+        "upgrade_from": release.upgrade_from,
         "security": release.security,
         "attachments": attachments.collect::<Vec<_>>(),
     })

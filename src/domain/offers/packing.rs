@@ -27,6 +27,8 @@ struct Members<'a> {
     hardware: &'a BTreeSet<Hardware>,
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<&'a str>,
     created_at: DateTime<Utc>,
 }
 
@@ -227,6 +229,7 @@ fn members(release: &Release, image: &Image) -> String {
         filename: &image.filename,
         hardware: &image.hardware,
         notes: release.notes.as_deref(),
+        signature: image.signature.as_deref(),
         created_at: image.created_at,
     };
     let object = serde_json::to_string(&members).expect("plain data without maps");

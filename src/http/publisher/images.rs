@@ -3,23 +3,37 @@
 //! The use case runs in a task of its own: when the client's connection goes, hyper drops the handler, but what was
 //! begun must still be cleaned up, or committed if the last byte had arrived.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Json,
-    body::{Body, BodyDataStream},
+    body::Body,
     extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
 };
-use base64::{Engine, prelude::BASE64_STANDARD};
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use tokio::sync::oneshot;
 
-use super::{PublisherState, describe, parsed, releases, view};
+use super::{
+    PublisherState, describe,
+    headers::{content_length, refuse_wrapped_bodies, repr_digest},
+    parsed, path, releases, stated, view,
+};
 use crate::{
-    api::{ImageView, Problem},
+    api::{ImageView, Problem, VerdictView},
     config::Scope,
-    domain::{ChannelName, FileName, Hardware, ProductName, Version, VersionError},
+    domain::{ChannelName, FileName, Hardware, ProductName, UpgradePath, Version, VersionError},
     error::{Error, Result},
     http::{
         authentication::{Authenticated, Caller},
@@ -27,7 +41,7 @@ use crate::{
         query::{Query, malformed},
     },
     publishing::{Publication, Published, crash},
-    version_check::{Candidate, Consent, Reason, rule},
+    version_check::{Candidate, Consent, Reason, detached::Detached, rule},
 };
 
 /// How long a body that is no longer needed is read on, so that a client that is still sending sees the answer and not
@@ -35,8 +49,20 @@ use crate::{
 const LINGER_REFUSED: Duration = Duration::from_secs(10);
 const LINGER_SAME: Duration = Duration::from_secs(300);
 
-const PARAMETERS: [&str; 7] =
-    ["filename", "hardware", "channel", "notes", "allow_downgrade", "allow_same_bytes", "reason"];
+const PARAMETERS: [&str; 12] = [
+    "filename",
+    "hardware",
+    "channel",
+    "notes",
+    "floor",
+    "upgrade_from",
+    "signature",
+    "allow_downgrade",
+    "allow_same_bytes",
+    "allow_stranding",
+    "reason",
+    "dry_run",
+];
 
 /// Publishes an image: stores it, and offers it on `channel` at once if given.
 ///
@@ -51,9 +77,14 @@ const PARAMETERS: [&str; 7] =
         ("hardware" = Option<Vec<String>>, Query, description = "The hardware it runs on; repeat it; none = all"),
         ("channel" = Option<String>, Query, description = "Offer it there at once"),
         ("notes" = Option<String>, Query, description = "Release notes"),
+        ("floor" = Option<bool>, Query, description = "Devices below it must pass through it"),
+        ("upgrade_from" = Option<String>, Query, description = "The lowest version that can take it"),
+        ("signature" = Option<String>, Query, description = "A detached signature over the image, in base64: Ed25519, or a minisign file"),
         ("allow_downgrade" = Option<bool>, Query, description = "The channel may go back to a lower version; needs `reason`"),
         ("allow_same_bytes" = Option<bool>, Query, description = "The bytes of another version are meant"),
+        ("allow_stranding" = Option<bool>, Query, description = "Devices may be left without a way to the highest offer"),
         ("reason" = Option<String>, Query, description = "Why; kept in the audit log"),
+        ("dry_run" = Option<bool>, Query, description = "Store nothing: answer 200 with a verdict (VerdictView); without a body, on what is declared"),
         ("Repr-Digest" = Option<String>, Header, description = "`sha-256=:BASE64:` (RFC 9530); verified"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
@@ -77,40 +108,120 @@ pub(super) async fn publish_image(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<ImageView>), HttpError> {
-    let publication = publication(&caller, &product, &version, query.as_deref(), &headers);
-    let result = match publication {
-        Ok(publication) => run(&state, publication, &headers, body).await,
+) -> Result<Response, HttpError> {
+    let request = Request::read(&caller, &product, Some(&version), query.as_deref(), &headers);
+    answer(&state, request, body.into_data_stream().boxed(), &headers).await
+}
+
+/// Publishes an image under the version that it states itself.
+///
+/// The same as with a version in the path, which is taken from the image's first 4 MiB instead.
+#[utoipa::path(
+    post, path = "/v1/products/{product}/images", tag = "publish",
+    params(
+        ("product" = String, Path, description = "The slug"),
+        ("filename" = String, Query, description = "The last part of the key; all other parameters as with a version in the path"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 201, description = "Stored, and offered on `channel` if given", body = ImageView),
+        (status = 200, description = "This very image is there already", body = ImageView),
+        (status = 400, description = "Malformed, or the body ended early", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The version check refuses it, or it states no version; see reasons", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too busy, or catalogue or bucket are away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn publish_stated_image(
+    State(state): State<PublisherState>,
+    Authenticated(caller): Authenticated,
+    Path(product): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, HttpError> {
+    let read = |version: Option<&str>| Request::read(&caller, &product, version, query.as_deref(), &headers);
+    let name = match read(None) {
+        Ok(request) => request.publication.product,
+        Err(error) => return answer(&state, Err(error), body.into_data_stream().boxed(), &headers).await,
+    };
+    let known = state.publishing.product(&name).await?;
+    let (mut body, mut held) = (body.into_data_stream(), Vec::new());
+    let stated = stated::version(&known.product.settings.policy, &mut body, &mut held).await;
+    let (request, _permit) = match stated {
+        Ok((version, permit)) => (read(Some(&version.to_string())), Some(permit)),
+        Err(error) => (Err(error), None),
+    };
+    let body = stream::iter(held.into_iter().map(Ok)).chain(body);
+    answer(&state, request, body.boxed(), &headers).await
+}
+
+async fn answer(
+    state: &PublisherState,
+    request: Result<Request>,
+    body: Incoming,
+    headers: &HeaderMap,
+) -> Result<Response, HttpError> {
+    let request = match request {
+        Ok(request) => request,
         Err(error) => {
-            if !expects_continue(&headers) {
-                state.publishing.tasks.spawn(linger(body.into_data_stream(), LINGER_REFUSED));
+            if !expects_continue(headers) {
+                state.publishing.tasks.spawn(linger(body, LINGER_REFUSED));
             }
-            Err(error)
+            count(state, &Err(&error));
+            return Err(error.into());
         }
     };
-    count(&state, &result);
+    if request.dry_run {
+        return Ok(Json(try_out(state, request.publication, headers, body).await?).into_response());
+    }
+    let result = run(state, request.publication, headers, body).await;
+    count(state, &result.as_ref());
     let published = result?;
     let (release, image) = published
         .state
         .image(published.image)
         .ok_or_else(|| Error::internal("a published image is not there"))?;
     let status = if published.created { StatusCode::CREATED } else { StatusCode::OK };
+    let view = view::image(state, &published.state, release, image)?;
     crash::point("answered");
-    Ok((status, Json(view::image(&state, &published.state, release, image)?)))
+    Ok((status, Json(ImageView { warnings: published.warnings, ..view })).into_response())
 }
+
+/// What a publish would be answered with. Without a body, only what is declared is judged.
+async fn try_out(
+    state: &PublisherState,
+    mut publication: Publication,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<VerdictView> {
+    let sends = headers.contains_key(header::TRANSFER_ENCODING)
+        || publication.candidate.size.is_some_and(|size| size > 0);
+    if !sends {
+        publication.candidate.size = None;
+    }
+    let (mut body, begun) = watched(body);
+    let verdict = state.publishing.try_out(&publication, sends.then_some(&mut body)).await;
+    if begun.load(Ordering::Relaxed) || !expects_continue(headers) {
+        state.publishing.tasks.spawn(linger(body, LINGER_REFUSED));
+    }
+    Ok(view::verdict(&publication, verdict?))
+}
+
+/// The image's bytes, on their way.
+type Incoming = BoxStream<'static, Result<Bytes, axum::Error>>;
 
 async fn run(
     state: &PublisherState,
     publication: Publication,
     headers: &HeaderMap,
-    body: Body,
+    body: Incoming,
 ) -> Result<Published> {
     let publishing = Arc::clone(&state.publishing);
     let expects_continue = expects_continue(headers);
+    let (mut body, begun) = watched(body);
     let (answer, answered) = oneshot::channel();
     let task = async move {
         publishing.metrics.uploads.inc();
-        let mut body = body.into_data_stream();
         let result = publishing.publish(&publication, &mut body).await;
         publishing.metrics.uploads.dec();
         let patience = if result.is_ok() { LINGER_SAME } else { LINGER_REFUSED };
@@ -121,8 +232,9 @@ async fn run(
                 "publish failed after its client had gone"
             );
         }
-        // A client that waits for `100 Continue` sends nothing; reading would invite it to.
-        if !expects_continue {
+        // A client that waits for `100 Continue` sends nothing; reading would invite it to. One that was told to go on is
+        // in the middle of it.
+        if !expects_continue || begun.load(Ordering::Relaxed) {
             linger(body, patience).await;
         }
     };
@@ -130,8 +242,15 @@ async fn run(
     answered.await.map_err(|_| Error::internal("the upload's task ended without an answer"))?
 }
 
+/// The bytes, and whether any were read.
+fn watched(body: Incoming) -> (Incoming, Arc<AtomicBool>) {
+    let begun = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&begun);
+    (body.inspect(move |_| flag.store(true, Ordering::Relaxed)).boxed(), begun)
+}
+
 /// Reads what a client is still sending, and throws it away.
-async fn linger(mut body: BodyDataStream, patience: Duration) {
+async fn linger<E>(mut body: impl Stream<Item = Result<Bytes, E>> + Unpin, patience: Duration) {
     let drained = async { while let Some(Ok(_)) = body.next().await {} };
     let _ = tokio::time::timeout(patience, drained).await;
 }
@@ -140,7 +259,7 @@ fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-fn count(state: &PublisherState, result: &Result<Published>) {
+fn count(state: &PublisherState, result: &Result<&Published, &Error>) {
     match result {
         Ok(published) => state.metrics.publish(if published.created { "created" } else { "same" }),
         Err(error) if error.reasons().is_empty() => state.metrics.publish(error.code()),
@@ -148,16 +267,37 @@ fn count(state: &PublisherState, result: &Result<Published>) {
     }
 }
 
+/// A request to publish, or to tell what would become of it.
+struct Request {
+    publication: Publication,
+    dry_run: bool,
+}
+
+impl Request {
+    /// Reads path, query and headers. Without a version, it is one that is still to be found in the image.
+    fn read(
+        caller: &Caller,
+        product: &str,
+        version: Option<&str>,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<Self> {
+        let publication = publication(caller, product, version, query, headers)?;
+        Ok(Self { publication, dry_run: Query::parse(query).flag("dry_run")? })
+    }
+}
+
 fn publication(
     caller: &Caller,
     product: &str,
-    version: &str,
+    version: Option<&str>,
     query: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<Publication> {
     let product = parsed(ProductName::parse(product))?;
     caller.authorize(Scope::Publish, Some(&product))?;
-    let version = Version::parse(version).map_err(|error| match error {
+    let is_stated = version.is_none();
+    let version = Version::parse(version.unwrap_or("0.0.0")).map_err(|error| match error {
         VersionError::BuildMetadata { .. } => {
             Error::refused(vec![Reason::new(rule::VERSION_BUILD_METADATA, error.to_string())])
         }
@@ -170,6 +310,13 @@ fn publication(
     let notes = query.optional("notes")?.map(describe::notes).transpose()?;
     let reason =
         query.optional("reason")?.map(releases::reason).transpose().map_err(|HttpError(error)| error)?;
+    let floor = query.flag("floor")?;
+    let upgrade_from = query.optional("upgrade_from")?;
+    let path = match upgrade_from {
+        Some(_) if is_stated => UpgradePath::default(),
+        _ => path::upgrade_path(&version, floor, upgrade_from)?,
+    };
+    let signature = query.optional("signature")?.map(Detached::parse).transpose().map_err(malformed)?;
     refuse_wrapped_bodies(headers)?;
     Ok(Publication {
         product,
@@ -180,7 +327,10 @@ fn publication(
             channel: parsed(channel)?,
             size: content_length(headers)?,
             sha256: repr_digest(headers)?,
+            path,
+            signature,
             consent: Consent {
+                allow_stranding: query.flag("allow_stranding")?,
                 allow_downgrade: query.flag("allow_downgrade")?,
                 allow_same_bytes: query.flag("allow_same_bytes")?,
                 reason,
@@ -189,85 +339,4 @@ fn publication(
         notes,
         actor: caller.actor(),
     })
-}
-
-/// A body that is not the image itself would be stored as if it were.
-fn refuse_wrapped_bodies(headers: &HeaderMap) -> Result<()> {
-    let is = |name, prefix: &[u8]| {
-        headers.get(name).is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(prefix))
-    };
-    if is(header::CONTENT_TYPE, b"multipart/") {
-        return Err(malformed("the body is a form: send the image raw (curl: --data-binary @FILE, not -F)"));
-    }
-    if headers.contains_key(header::CONTENT_ENCODING) && !is(header::CONTENT_ENCODING, b"identity") {
-        return Err(malformed(
-            "the body has a Content-Encoding: send the image as devices are to get it, without one",
-        ));
-    }
-    if headers.contains_key(header::CONTENT_RANGE) {
-        return Err(malformed("the body is a range: send the whole image in one request"));
-    }
-    Ok(())
-}
-
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>> {
-    let Some(value) = headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
-    let length = value.to_str().ok().and_then(|text| text.parse().ok());
-    length.map(Some).ok_or_else(|| malformed("Content-Length is no number"))
-}
-
-/// `Repr-Digest` (RFC 9530, section 3): a dictionary of algorithms; those that we do not know are ignored.
-fn repr_digest(headers: &HeaderMap) -> Result<Option<[u8; 32]>> {
-    let wrong = || malformed("Repr-Digest is not of the form sha-256=:BASE64: (RFC 9530)");
-    let mut found = None;
-    for value in headers.get_all("repr-digest") {
-        for entry in value.to_str().map_err(|_| wrong())?.split(',') {
-            let (algorithm, rest) = entry.trim().split_once('=').ok_or_else(wrong)?;
-            if algorithm != "sha-256" {
-                continue;
-            }
-            let item = rest.split(';').next().unwrap_or_default().trim();
-            let text = item.strip_prefix(':').and_then(|text| text.strip_suffix(':')).ok_or_else(wrong)?;
-            let bytes = BASE64_STANDARD.decode(text).map_err(|_| wrong())?;
-            let digest = <[u8; 32]>::try_from(bytes).map_err(|_| wrong())?;
-            if found.replace(digest).is_some_and(|before| before != digest) {
-                return Err(malformed("Repr-Digest gives two different sha-256 digests: give one"));
-            }
-        }
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    fn digest(values: &[&'static str]) -> Result<Option<[u8; 32]>> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append("repr-digest", HeaderValue::from_static(value));
-        }
-        repr_digest(&headers)
-    }
-
-    #[test]
-    fn repr_digest_is_read_as_rfc_9530_has_it() {
-        let known = "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:";
-        let expected =
-            hex::decode("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad").expect("hex");
-        assert_eq!(digest(&[known]).expect("fine").expect("there").as_slice(), expected);
-        assert!(
-            digest(&["sha-512=:AAAA:, sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:;p=1"])
-                .expect("fine")
-                .is_some()
-        );
-        assert!(digest(&["sha-512=:AAAA:", known]).expect("fine").is_some());
-        assert_eq!(digest(&[]).expect("fine"), None);
-        assert_eq!(digest(&["md5=:AAAA:"]).expect("fine"), None);
-        for wrong in ["sha-256", "sha-256=abc", "sha-256=:abc:", "sha-256=:AAAA:", "sha-256=\"x\""] {
-            assert!(digest(&[wrong]).is_err(), "{wrong}");
-        }
-    }
 }

@@ -9,9 +9,12 @@
 //! | `POST /v1/products/{product}/releases/{version}/images` | publish | upload |
 //! | `PUT /v1/products/{product}/channels/{channel}` | publish | promote |
 //! | `POST /v1/products/{product}/releases/{version}/recall` | publish | recall |
+//! | `POST /v1/products/{product}/images` | publish | upload, the version taken from the image |
+//! | `PUT /v1/products/{product}/releases/{version}/path` | publish | floor, lowest version that can take it |
 //! | `PUT …/releases/{version}/notes`, `PUT`, `DELETE …/security` | publish | what a release says of itself |
 //! | `GET`, `PUT`, `DELETE …/releases/{version}/attachments/{name}` | read, publish | its documents |
 //! | `GET /v1/products/{product}/releases`, `…/releases/{version}` | read | releases |
+//! | `GET /v1/products/{product}/explain` | read | what a device is offered, and why |
 //! | `GET /v1/products/{product}/audit`, `/v1/audit` | read | the audit log |
 //! | `GET /v1/status` | read | the reconcilers' last outcomes |
 //! | `GET /metrics` | none | Prometheus text |
@@ -50,10 +53,14 @@ use crate::{
 mod attachments;
 mod audit;
 mod describe;
+mod explain;
+mod headers;
 mod images;
 mod operations;
+mod path;
 mod products;
 mod releases;
+mod stated;
 mod view;
 
 /// The largest JSON body, in bytes.
@@ -107,6 +114,7 @@ impl Modify for BearerToken {
     ),
     modifiers(&BearerToken),
     security(("token" = [])),
+    components(schemas(crate::api::VerdictView)),
     tags(
         (name = "publish", description = "For publishers"),
         (name = "read", description = "What there is"),
@@ -122,7 +130,10 @@ fn routes() -> OpenApiRouter<PublisherState> {
         .routes(routes!(products::list_products))
         .routes(routes!(images::publish_image))
         .routes(routes!(releases::promote))
+        .routes(routes!(images::publish_stated_image))
         .routes(routes!(releases::recall))
+        .routes(routes!(path::set_path))
+        .routes(routes!(explain::explain))
         .routes(routes!(releases::list_releases))
         .routes(routes!(releases::get_release))
         .routes(routes!(describe::put_notes))
@@ -173,6 +184,11 @@ fn json<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, H
     if !value.is_object() {
         return Err(malformed("the body is JSON, but no object: send {…}").into());
     }
+    fitted(value)
+}
+
+/// A JSON value as one of the API's types, or a problem that says what does not fit.
+fn fitted<T: DeserializeOwned>(value: Value) -> Result<T, HttpError> {
     serde_json::from_value(value)
         .map_err(|error| HttpError(malformed(format!("the body does not fit: {error}; see /openapi.json"))))
 }

@@ -7,13 +7,18 @@ use axum::{
 };
 use bytes::Bytes;
 
-use super::{PublisherState, json, parsed, view};
+use super::{PublisherState, fitted, json, parsed, view};
 use crate::{
     api::{Problem, ProductBody, ProductDetail, ProductList, ProductView},
     catalogue::Audit,
     config::Scope,
-    domain::{Hardware, ProductName, ProductSettings},
-    http::{authentication::Authenticated, problem::HttpError, query::malformed},
+    domain::{Hardware, Policy, ProductName, ProductSettings},
+    http::{
+        authentication::{Authenticated, Caller},
+        problem::HttpError,
+        query::malformed,
+    },
+    version_check::{Reason, policy, rule, similar::nearly_same},
 };
 
 /// Creates a product, or replaces what is set on it.
@@ -38,7 +43,14 @@ pub(super) async fn put_product(
 ) -> Result<(StatusCode, Json<ProductView>), HttpError> {
     let name = parsed(ProductName::parse(&product))?;
     caller.authorize(Scope::Admin, Some(&name))?;
-    let body: ProductBody = json(body)?;
+    let body: serde_json::Value = json(body)?;
+    if let Some(key) = body.get("policy").and_then(Policy::unknown_key) {
+        return Err(
+            malformed(format!("{key} is not known: see docs/version-check.md, or /openapi.json")).into()
+        );
+    }
+    let body: ProductBody = fitted(body)?;
+    policy::check(&body.policy).map_err(malformed)?;
     if body.max_image_bytes == Some(0) {
         return Err(malformed(
             "max_image_bytes is 0: nothing could be published; leave it out for no limit of its own",
@@ -50,6 +62,7 @@ pub(super) async fn put_product(
             body.hardware.iter().map(|hardware| Hardware::parse(hardware)).collect::<Result<_, _>>(),
         )?,
         max_image_bytes: body.max_image_bytes,
+        policy: body.policy,
         support_end: body.support_end,
     };
     let audit = Audit {
@@ -60,7 +73,26 @@ pub(super) async fn put_product(
     let (product, created) = state.publishing.catalogue.put_product(&name, &settings, &audit).await?;
     state.publishing.changed.notify_one();
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(view::product(&product))))
+    let mut view = view::product(&product);
+    if created {
+        view.warnings = similar_products(&state, &caller, &name).await;
+    }
+    Ok((status, Json(view)))
+}
+
+/// Warns of products of nearly the same name, as far as the caller may see them. The product is created already, so not
+/// to learn of them is no failure.
+async fn similar_products(state: &PublisherState, caller: &Caller, name: &ProductName) -> Vec<Reason> {
+    let all = state.publishing.catalogue.products().await.unwrap_or_default();
+    let near = all
+        .iter()
+        .filter(|other| caller.sees(&other.name) && nearly_same(other.name.as_str(), name.as_str()));
+    near.take(5)
+        .map(|other| {
+            let message = format!("product {name} is nearly called {}: look whether it is meant", other.name);
+            Reason::new(rule::PRODUCT_SIMILAR, message)
+        })
+        .collect()
 }
 
 /// All products that the token may see.

@@ -12,7 +12,7 @@ use crate::{
     config::Scope,
     domain::{ChannelName, ProductName, Version},
     http::{authentication::Authenticated, problem::HttpError, query::malformed},
-    publishing::{Promotion, Recalling, release_of},
+    publishing::{Changed, Promotion, Recalling, release_of},
     version_check::Consent,
 };
 
@@ -53,11 +53,16 @@ pub(super) async fn promote(
         product,
         version,
         channel,
-        consent: Consent { allow_downgrade: body.allow_downgrade, allow_same_bytes: false, reason },
+        consent: Consent {
+            allow_downgrade: body.allow_downgrade,
+            allow_stranding: body.allow_stranding,
+            reason,
+            ..Consent::default()
+        },
         actor: caller.actor(),
     };
-    let known = state.publishing.promote(&request).await?;
-    Ok(Json(view::channel(&state, &known, &request.channel)?))
+    let Changed { state: known, warnings } = state.publishing.promote(&request).await?;
+    Ok(Json(ChannelView { warnings, ..view::channel(&state, &known, &request.channel)? }))
 }
 
 /// Takes a release back: no channel ever offers it again.
@@ -74,6 +79,7 @@ pub(super) async fn promote(
         (status = 401, description = "No token, or not a known one", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Unknown product or release", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The version check refuses the replacement, or devices would be stranded", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The catalogue is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -86,10 +92,14 @@ pub(super) async fn recall(
     let product = parsed(ProductName::parse(&product))?;
     let version = parsed(Version::parse(&version))?;
     caller.authorize(Scope::Publish, Some(&product))?;
-    let reason = reason(&json::<RecallBody>(body)?.reason)?;
-    let request = Recalling { product, version, reason, actor: caller.actor() };
-    let known = state.publishing.recall(&request).await?;
-    Ok(Json(view::release(&state, &known, release_of(&known, &request.version)?)?))
+    let body: RecallBody = json(body)?;
+    let reason = reason(&body.reason)?;
+    let replacement = parsed(body.replacement.as_deref().map(Version::parse).transpose())?;
+    let consent = Consent { allow_stranding: body.allow_stranding, ..Consent::default() };
+    let request = Recalling { product, version, reason, replacement, consent, actor: caller.actor() };
+    let Changed { state: known, warnings } = state.publishing.recall(&request).await?;
+    let view = view::release(&state, &known, release_of(&known, &request.version)?)?;
+    Ok(Json(ReleaseView { warnings, ..view }))
 }
 
 /// All releases of a product, the highest version first.

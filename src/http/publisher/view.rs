@@ -8,14 +8,16 @@ use super::PublisherState;
 use crate::{
     api::{
         AttachmentView, ChannelView, ImageView, OfferView, ProductBody, ProductDetail, ProductView,
-        ReleaseState, ReleaseView, SecurityBody,
+        ReleaseState, ReleaseView, SecurityBody, VerdictView,
     },
     bucket::ObjectKey,
     domain::{
         Attachment, ChannelName, Hardware, Image, Offer, Product, ProductOffers, ProductState, Promotion,
-        Release,
+        Release, Version,
     },
     error::Result,
+    publishing::{Judged, Publication, Verdict},
+    version_check::Refusal,
 };
 
 pub(super) fn product(product: &Product) -> ProductView {
@@ -24,10 +26,12 @@ pub(super) fn product(product: &Product) -> ProductView {
         settings: ProductBody {
             hardware: texts(&product.settings.hardware),
             max_image_bytes: product.settings.max_image_bytes,
+            policy: product.settings.policy.clone(),
             support_end: product.settings.support_end,
         },
         created_at: product.created_at,
         revision: product.revision.0,
+        warnings: Vec::new(),
     }
 }
 
@@ -60,6 +64,7 @@ pub(super) fn channel(
         product: known.product.name.to_string(),
         channel: name.to_string(),
         offers: offered.into_iter().map(view).collect::<Result<_>>()?,
+        warnings: Vec::new(),
     })
 }
 
@@ -78,12 +83,20 @@ pub(super) fn release(
         created_at: release.created_at,
         recalled_at: release.recall.as_ref().map(|recall| recall.at),
         recall_reason: release.recall.as_ref().map(|recall| recall.reason.clone()),
+        replacement: release
+            .recall
+            .as_ref()
+            .and_then(|recall| recall.replacement.as_ref())
+            .map(Version::to_string),
+        floor: release.floor,
+        upgrade_from: release.upgrade_from.as_ref().map(Version::to_string),
         images,
         security: release.security.as_ref().map(|security| SecurityBody {
             severity: security.severity.as_str().to_owned(),
             cves: security.cves.iter().map(ToString::to_string).collect(),
         }),
         attachments: release.attachments.iter().map(attachment).collect(),
+        warnings: Vec::new(),
     })
 }
 
@@ -122,7 +135,40 @@ pub(super) fn image(
         etag: image.etag.clone(),
         created_at: image.created_at,
         channels: promotions.map(|promotion| promotion.channel.to_string()).collect(),
+        facts: image.facts.as_deref().cloned(),
+        signature: image.signature.clone(),
+        warnings: Vec::new(),
     })
+}
+
+pub(super) fn verdict(publication: &Publication, verdict: Verdict) -> VerdictView {
+    let status = verdict.status();
+    let (conflict, reasons) = match verdict.judgement.admission {
+        Ok(_) => (None, Vec::new()),
+        Err(Refusal::Conflict(message)) => (Some(message), Vec::new()),
+        Err(Refusal::Rules(reasons)) => (None, reasons),
+    };
+    let candidate = &publication.candidate;
+    VerdictView {
+        admitted: conflict.is_none() && reasons.is_empty(),
+        status,
+        judged: match verdict.judged {
+            Judged::Declared => "declared",
+            Judged::Underway => "underway",
+            Judged::Image => "image",
+        }
+        .to_owned(),
+        product: publication.product.to_string(),
+        version: candidate.version.to_string(),
+        filename: candidate.filename.to_string(),
+        hardware: texts(&candidate.hardware),
+        size: verdict.size,
+        sha256: verdict.sha256.map(hex::encode),
+        conflict,
+        reasons,
+        warnings: verdict.judgement.warnings,
+        facts: verdict.facts,
+    }
 }
 
 fn link(state: &PublisherState, key: &ObjectKey) -> Result<String> {

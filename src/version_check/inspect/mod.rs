@@ -37,6 +37,8 @@ mod mender;
 mod nordic_dfu;
 mod rauc;
 mod raw;
+#[cfg(test)]
+mod sample;
 mod srecord;
 mod swupdate;
 mod uf2;
@@ -71,6 +73,8 @@ type Probe = fn(head: &[u8]) -> Option<Box<dyn Inspector>>;
 
 /// The formats, in the order in which they are asked.
 const FORMATS: &[Probe] = &[
+    #[cfg(test)]
+    sample::probe,
     mcuboot::probe,
     esp::probe,
     uf2::probe,

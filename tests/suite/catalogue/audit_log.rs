@@ -81,7 +81,7 @@ pub async fn an_entry_tells_who_from_where_and_what_it_replaced(catalogue: Arc<d
     let shown = Shown::release_and_offers(&state, &version("1.0.0"));
     let recalling = Audit { action: "release.recall", ..by }.showing(shown, &state);
     let what = version("1.0.0");
-    done(catalogue.recall(&name, &what, "burns", state.product.revision, &recalling).await);
+    done(catalogue.recall(&name, &what, "burns", None, state.product.revision, &recalling).await);
 
     let entries = catalogue.audit_after(Revision(0), 10).await.expect("works").entries;
     let [created, updated, published, recalled] = entries.as_slice() else { panic!("{entries:?}") };

@@ -332,3 +332,42 @@ async fn a_reservation_waits_for_a_change_under_way() {
     connection.close().await.expect("the server answers");
     database.drop().await;
 }
+
+#[tokio::test]
+async fn withdrawn_promotions_come_back_from_the_audit_log() {
+    let database = Database::create().await;
+    let mut connection = database.connection().await;
+    let id = |last: char| format!("00000000-0000-7000-8000-00000000000{last}");
+    let (p, r, i, j, x) = (id('1'), id('2'), id('3'), id('4'), id('5'));
+    let image = |id: &str, key: &str| {
+        format!(
+            "insert into images values ('{id}', '{p}', '{r}', '{key}', '{key}', '{{}}', 1, decode(repeat('00', 32), 'hex'),
+                decode(repeat('00', 20), 'hex'), decode(repeat('00', 16), 'hex'), '', 'epoch');"
+        )
+    };
+    let before = format!(
+        "insert into products values ('{p}', 'p', '{{}}', 'epoch', 1);
+         insert into releases values ('{r}', '{p}', '1.0.0', null, 'epoch', null, null);
+         {} {}
+         insert into promotions values ('{p}', 'stable', '{j}', now());
+         insert into audit values (1, now(), '{p}', 'a', 'product.create', null, null, 'null');
+         insert into audit values (2, now(), '{p}', 'a', 'channel.promote', '1', 'stable',
+             '{{\"withdrawn\": [\"{i}\", \"{j}\", \"{x}\"]}}');
+         insert into audit values (3, now(), '{p}', 'a', 'channel.promote', '1', 'stable', '{{\"withdrawn\": [\"{i}\"]}}');",
+        image(&i, "k"),
+        image(&j, "l"),
+    );
+    let first = include_str!("../../../migrations/postgres/0001_catalogue.sql").to_owned();
+    let this = include_str!("../../../migrations/postgres/0003_paths.sql").to_owned();
+    for statements in [first, before, this] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut connection).await.expect("runs");
+    }
+    let rows: Vec<(String, bool)> =
+        sqlx::query_as("select image_id::text, withdrawn_at is not null from promotions order by image_id")
+            .fetch_all(&mut connection)
+            .await
+            .expect("reads");
+    assert_eq!(rows, [(i, true), (j, false)]);
+    drop(connection);
+    database.drop().await;
+}

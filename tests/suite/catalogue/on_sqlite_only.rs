@@ -106,3 +106,28 @@ async fn tampering_with_the_audit_log_is_named() {
     let off = ["drop trigger audit_entries_stay", "drop trigger audit_entries_do_not_change"];
     audit_log::tampering_is_named(catalogue, execute, &off).await;
 }
+
+#[tokio::test]
+async fn withdrawn_promotions_come_back_from_the_audit_log() {
+    let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("is in memory");
+    let before = "
+        insert into products values ('p', 'p', '{}', 0, 1);
+        insert into releases values ('r', 'p', '1.0.0', null, 0, null, null);
+        insert into images values ('i', 'p', 'r', 'k', 'f', '[]', 1, zeroblob(32), zeroblob(20), zeroblob(16), '', 5);
+        insert into images values ('j', 'p', 'r', 'l', 'g', '[]', 1, zeroblob(32), zeroblob(20), zeroblob(16), '', 6);
+        insert into promotions values ('p', 'stable', 'j', 7);
+        insert into audit values (1, 8, 'p', 'a', 'product.create', null, null, 'null');
+        insert into audit values (2, 9, 'p', 'a', 'channel.promote', '1', 'stable', '{\"withdrawn\": [\"i\", \"j\", \"x\"]}');
+        insert into audit values (3, 9, 'p', 'a', 'channel.promote', '1', 'stable', '{\"withdrawn\": [\"i\"]}');";
+    let first = include_str!("../../../migrations/sqlite/0001_catalogue.sql");
+    let this = include_str!("../../../migrations/sqlite/0003_paths.sql");
+    for statements in [first, before, this] {
+        sqlx::raw_sql(statements).execute(&mut connection).await.expect("runs");
+    }
+    let rows: Vec<(String, i64, Option<i64>)> =
+        sqlx::query_as("select image_id, promoted_at, withdrawn_at from promotions order by image_id")
+            .fetch_all(&mut connection)
+            .await
+            .expect("reads");
+    assert_eq!(rows, [("i".to_owned(), 5, Some(9)), ("j".to_owned(), 7, None)]);
+}

@@ -57,6 +57,12 @@ pub async fn settings_come_back_exactly(catalogue: Arc<dyn Catalogue>) {
         ProductSettings {
             hardware: hardware(&["B", "a", "a.1_2-3"]),
             max_image_bytes: Some(u64::MAX),
+            policy: serde_json::from_value(serde_json::json!({
+                "rules": {"same-bytes": "off"}, "names": {"chip": ["ESP32"]}, "hardware_names": {"a": ["x"]},
+                "keys": [{"name": "k", "key": "-----BEGIN"}], "pre_release_channels": ["beta"], "slot_bytes": u64::MAX,
+                "maintenance": ["1.2"], "require_signature": true, "version_pattern": "(?P<version>.*)",
+            }))
+            .expect("fits"),
             support_end: "2031-12-31".parse().ok(),
         },
     ];

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use chrono::SubsecRound;
 use firmament::{
     catalogue::{Audit, Catalogue, Reservation, Reserved, Written},
-    domain::{ChannelName, Revision},
+    domain::{ChannelName, Facts, Revision, UpgradePath},
     error::Kind,
 };
 use serde_json::json;
@@ -150,7 +150,7 @@ pub async fn a_recall_happens_once(catalogue: Arc<dyn Catalogue>) {
     let what = version("1.0.0");
     let recall = async |reason, judged_at| {
         let audit = Audit { version: Some(version("1.0.0")), ..audit("release.recall") };
-        catalogue.recall(&product.name, &what, reason, judged_at, &audit).await
+        catalogue.recall(&product.name, &what, reason, None, judged_at, &audit).await
     };
     let state = done(recall("burns", published.product.revision).await);
     let recall_is = state.releases[0].recall.clone().expect("recalled");
@@ -166,7 +166,7 @@ pub async fn a_recall_happens_once(catalogue: Arc<dyn Catalogue>) {
 pub async fn recalling_an_unknown_release_is_told(catalogue: Arc<dyn Catalogue>) {
     let product = new_product(&catalogue, "p").await;
     let recalled =
-        catalogue.recall(&product.name, &version("1.0.0"), "why", product.revision, &audit("x")).await;
+        catalogue.recall(&product.name, &version("1.0.0"), "why", None, product.revision, &audit("x")).await;
     assert_eq!(recalled.expect_err("no such release").kind(), Kind::NotFound);
     assert_eq!(catalogue.revision().await.expect("works"), product.revision);
 }
@@ -222,4 +222,84 @@ pub async fn a_text_with_nul_is_refused(catalogue: Arc<dyn Catalogue>) {
     let promote = promote("stable", &[], &[]);
     let refused = catalogue.promote(&product.name, &promote, product.revision, &details).await;
     assert_eq!(refused.expect_err("has a NUL").kind(), Kind::Malformed);
+}
+
+pub async fn what_is_withdrawn_is_remembered(catalogue: Arc<dyn Catalogue>) {
+    let product = new_product(&catalogue, "p").await;
+    let first = new_image(&reservation(&product, "2.0.0", "a.bin", &[]), None);
+    let state = publish(&catalogue, &first, Some(&promote("stable", &[first.image.id], &[]))).await;
+    assert!(state.withdrawn.is_empty());
+    let second = new_image(&reservation(&product, "1.9.0", "a.bin", &[]), None);
+    let downgrade = promote("stable", &[second.image.id], &[first.image.id]);
+    let state = publish(&catalogue, &second, Some(&downgrade)).await;
+    let [withdrawn] = state.withdrawn.as_slice() else { panic!("{state:?}") };
+    assert_eq!((withdrawn.image, &withdrawn.channel), (first.image.id, &ChannelName::stable()));
+    let ever = state.ever_offered(&ChannelName::stable()).map(|(_, image)| image.id).collect::<BTreeSet<_>>();
+    assert_eq!(ever, BTreeSet::from([first.image.id, second.image.id]));
+    let again = promote("stable", &[first.image.id], &[]);
+    let audit = audit("channel.promote");
+    let state = done(catalogue.promote(&product.name, &again, state.product.revision, &audit).await);
+    assert!(state.withdrawn.is_empty());
+    assert_eq!(promoted(&state, "stable"), BTreeSet::from([first.image.id, second.image.id]));
+}
+
+pub async fn the_path_to_a_release_comes_back(catalogue: Arc<dyn Catalogue>) {
+    let product = new_product(&catalogue, "p").await;
+    let path = |floor, from: Option<&str>| UpgradePath { floor, upgrade_from: from.map(version) };
+    let of = |state: &firmament::domain::ProductState| UpgradePath {
+        floor: state.releases[0].floor,
+        upgrade_from: state.releases[0].upgrade_from.clone(),
+    };
+    let mut new = new_image(&reservation(&product, "2.0.0", "a.bin", &["a"]), None);
+    new.path = path(true, None);
+    assert_eq!(of(&publish(&catalogue, &new, None).await), new.path);
+    let mut second = new_image(&reservation(&product, "2.0.0", "b.bin", &["b"]), None);
+    second.path = path(false, Some("1.5.0"));
+    let state = publish(&catalogue, &second, None).await;
+    assert_eq!(of(&state), path(true, Some("1.5.0")), "what is not set stays");
+    let set = async |what: &str, path: &UpgradePath, judged_at| {
+        catalogue.set_path(&product.name, &version(what), path, judged_at, &audit("release.path")).await
+    };
+    let judged_at = state.product.revision;
+    let after = done(set("2.0.0", &path(false, None), judged_at).await);
+    assert_eq!(of(&after), path(false, None));
+    assert_eq!(set("2.0.0", &path(true, None), judged_at).await.expect("works"), Written::Stale);
+    let unknown = set("3.0.0", &path(true, None), after.product.revision).await;
+    assert_eq!(unknown.expect_err("no such release").kind(), Kind::NotFound);
+    assert_eq!(state_of(&catalogue, &product.name).await, after);
+    let entries = catalogue.audit(&product.name, 1).await.expect("works");
+    assert_eq!(entries[0].action, "release.path");
+}
+
+pub async fn a_nul_in_facts_is_stored_as_what_it_is_not(catalogue: Arc<dyn Catalogue>) {
+    let product = new_product(&catalogue, "p").await;
+    let mut new = new_image(&reservation(&product, "1.0.0", "a.bin", &[]), None);
+    let facts = Facts { built_at: Some("2026\0\\u0000".to_owned()), ..Facts::of("raw") };
+    new.image.facts = Some(Arc::new(facts));
+    let state = publish(&catalogue, &new, None).await;
+    let facts = state.releases[0].images[0].facts.clone().expect("stored");
+    assert_eq!(facts.built_at.as_deref(), Some("2026\u{fffd}\\u0000"));
+}
+
+pub async fn a_recall_may_get_its_replacement_later(catalogue: Arc<dyn Catalogue>) {
+    let product = new_product(&catalogue, "p").await;
+    let new = new_image(&reservation(&product, "1.0.0", "a.bin", &[]), None);
+    let mut state = publish(&catalogue, &new, None).await;
+    let what = version("1.0.0");
+    let mut recall = async |reason: &str, replacement: Option<&str>| {
+        let replacement = replacement.map(version);
+        let (judged_at, audit) = (state.product.revision, audit("release.recall"));
+        state = done(
+            catalogue.recall(&product.name, &what, reason, replacement.as_ref(), judged_at, &audit).await,
+        );
+        state.releases[0].recall.clone().expect("recalled")
+    };
+    let first = recall("burns", None).await;
+    let second = recall("again", Some("0.9.0")).await;
+    assert_eq!((second.at, second.reason.as_str()), (first.at, "burns"), "time and reason stay");
+    assert_eq!(second.replacement, Some(version("0.9.0")));
+    assert_eq!(recall("again", None).await, second);
+    assert_eq!(recall("again", Some("0.9.0")).await, second);
+    assert_eq!(recall("again", Some("0.8.0")).await.replacement, Some(version("0.8.0")));
+    assert_eq!(catalogue.revision().await.expect("works").0, product.revision.0 + 4);
 }

@@ -1,0 +1,181 @@
+//! Whether an image is signed by a key that the product lists.
+//!
+//! Two kinds of signatures count: a detached one over the whole file ([`detached`]), which devices get with their
+//! answer, and those that the image's format carries, which the inspection states with what they sign.
+//!
+//! - One that is wrong is always refused: a listed key is named and it is not its signature, or the certificate that
+//!   came with it did not make it.
+//! - One by a key that is not listed is refused if it is detached (somebody meant it to be verified), or if the policy
+//!   demands a signature and no other one is good.
+//! - While the policy lists no keys, nothing can be verified: a detached signature is handed on with a warning, one of
+//!   the format's own is not looked at.
+
+use std::time::Duration;
+
+use super::{
+    findings::Findings,
+    inspect::{Report, Signature},
+    rule,
+};
+use crate::domain::{Policy, policy::SigningKey};
+
+mod certificate;
+pub mod detached;
+mod key;
+mod verify;
+
+use certificate::{Certificate, trusted_by};
+use detached::Outcome;
+use key::{Key, KeyKind};
+use verify::is_signed;
+
+/// What became of one of the format's own signatures.
+enum Own<'k> {
+    /// By this key; the certificate of its signer, if one came with it.
+    Good(&'k Key, Option<Certificate>),
+    /// It is wrong, for this reason.
+    Wrong(String),
+    /// By whom, as far as can be said.
+    Unknown(String),
+}
+
+/// Whether a listed key can be read.
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence.
+pub(super) fn check(key: &SigningKey) -> Result<(), String> {
+    Key::read(key).map(drop)
+}
+
+/// Judges all signatures of an image. `now` is the time since 1970.
+pub(super) fn judge(
+    policy: &Policy,
+    report: &Report,
+    detached: Option<&Outcome>,
+    now: Duration,
+    findings: &mut Findings<'_>,
+) {
+    let keys: Vec<Key> = policy.keys.iter().filter_map(|key| Key::read(key).ok()).collect();
+    let mut good = false;
+    let mut unknown = Vec::new();
+    let mut wrong = false;
+    match detached {
+        None => {}
+        Some(Outcome::Verified(by)) if keys.iter().any(|key| key.ed25519().as_ref() == Some(by)) => good = true,
+        Some(Outcome::Verified(_)) => {
+            findings.add(
+                rule::SIGNATURE_KEY_UNKNOWN,
+                "the key that made the detached signature was taken from the policy's keys while the image was uploaded",
+            );
+        }
+        Some(Outcome::NoKeys) if keys.is_empty() => findings.add(
+            rule::SIGNATURE_UNVERIFIED,
+            "the policy lists no keys, so the detached signature is handed on as it is: list the key that made it",
+        ),
+        Some(Outcome::NoKeys) => findings.add(
+            rule::SIGNATURE_KEY_UNKNOWN,
+            "the policy got its keys while the image was uploaded, so the detached signature was not verified: send it again",
+        ),
+        Some(Outcome::KeyUnknown(why)) => findings.add(
+            rule::SIGNATURE_KEY_UNKNOWN,
+            format!("{why}, so the detached signature cannot be verified: list its key, or sign with one that is listed"),
+        ),
+        Some(Outcome::Wrong) => {
+            wrong = true;
+            findings.add(
+                rule::SIGNATURE_INVALID,
+                "the detached signature is none over these bytes by a listed key: sign this very file, with a listed key",
+            );
+        }
+    }
+    let own_signatures = if keys.is_empty() { &[][..] } else { &report.signatures };
+    for signature in own_signatures {
+        match own(signature, &keys) {
+            Own::Good(key, signer) => {
+                good = true;
+                if let Some(signer) = signer.filter(|signer| !signer.is_valid_at(now)) {
+                    findings.add(
+                        rule::SIGNATURE_EXPIRED,
+                        format!(
+                            "the certificate {} (trusted by {}) is not valid now: devices that look at the time will refuse it",
+                            signer.subject, key.name
+                        ),
+                    );
+                }
+            }
+            Own::Wrong(why) => {
+                wrong = true;
+                findings.add(rule::SIGNATURE_INVALID, why);
+            }
+            Own::Unknown(by) => unknown.push(by),
+        }
+    }
+    if !policy.require_signature || good || wrong {
+        return;
+    }
+    match (unknown.first(), detached) {
+        (Some(by), _) => findings.add(
+            rule::SIGNATURE_KEY_UNKNOWN,
+            format!("the image is signed by {by}, which the policy does not list: sign it with a listed key, or list that one"),
+        ),
+        // Told above.
+        (None, Some(_)) => {}
+        (None, None) if report.facts.signed => findings.add(
+            rule::SIGNATURE_MISSING,
+            format!(
+                "the image ({}) carries a signature that cannot be verified here: give a detached signature too",
+                report.facts.format
+            ),
+        ),
+        (None, None) => findings.add(
+            rule::SIGNATURE_MISSING,
+            format!(
+                "the product demands a signature, and the image ({}) has none: sign it, or give a detached signature",
+                report.facts.format
+            ),
+        ),
+    }
+}
+
+fn own<'k>(signature: &Signature, keys: &'k [Key]) -> Own<'k> {
+    let by =
+        |public_key: &[u8]| is_signed(signature.algorithm, public_key, &signature.signed, &signature.bytes);
+    let certificates: Vec<Certificate> =
+        signature.certificates.iter().filter_map(|der| Certificate::read(der)).collect();
+    if let Some((signer, others)) = certificates.split_first() {
+        if !by(&signer.public_key) {
+            return Own::Wrong(format!(
+                "the image's signature is not one of {}, whose certificate came with it: the image was changed after it was \
+                 signed",
+                signer.subject
+            ));
+        }
+        return match trusted_by(signer, others, keys) {
+            Some(key) => Own::Good(key, Some(signer.clone())),
+            None => Own::Unknown(signer.subject.clone()),
+        };
+    }
+    if let Some(key) = keys.iter().find(|key| by(&key.public_key)) {
+        let signer = match &key.kind {
+            KeyKind::Certificate(certificate) => Some((**certificate).clone()),
+            _ => None,
+        };
+        return Own::Good(key, signer);
+    }
+    match &signature.key_id {
+        Some(id) => match keys.iter().find(|key| key.is_named(id)) {
+            Some(key) => Own::Wrong(format!(
+                "the image says that it is signed by {}, and it is not its signature: the image was changed after it was \
+                 signed",
+                key.name
+            )),
+            None => Own::Unknown(format!("key {id}")),
+        },
+        None => Own::Unknown("a key that it does not name".into()),
+    }
+}
+
+#[cfg(test)]
+mod samples_tests;
+#[cfg(test)]
+mod tests;
