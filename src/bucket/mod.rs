@@ -35,9 +35,9 @@ pub mod s3;
 
 pub use directory::{DirectoryBucket, ObjectReader, OpenObject};
 pub use key::ObjectKey;
-use resumable::contradicted;
-pub use resumable::{Kept, ObjectBytes, Resumable, SCRATCH, Unsealed, upload_of_scratch};
-pub use s3::{PartBudget, S3Bucket, S3Limits, S3Settings};
+use resumable::lost;
+pub use resumable::{Kept, ObjectBytes, Resumable, SCRATCH, UPLOAD_LOST, Unsealed, upload_of_scratch};
+pub use s3::{PartBudget, S3Bucket, S3Limits, S3Settings, SignedPart};
 
 /// The size of a multipart upload's parts, in bytes; the same in primary and backup, so that equal objects get
 /// equal ETags. 10,000 parts (S3's limit) of it are 80 GiB.

@@ -2,7 +2,7 @@
 //! processes.
 //!
 //! # Flow
-//! [`Bucket::begin_resumable`] says what to remember; [`Bucket::resume`] goes on from what was remembered;
+//! [`Bucket::resume`] goes on from what was kept, at first from nothing ([`Kept::default`]);
 //! [`Resumable::write`] takes bytes; [`Resumable::progress`] says what is durable by now, [`Resumable::park`] makes all
 //! of it durable. Whoever drives it (`publishing`) keeps each [`Kept`] in the catalogue, and then tells
 //! [`Resumable::forget`] what it replaced. After the last byte, [`Resumable::complete`] gives an [`Unsealed`] object,
@@ -20,14 +20,16 @@
 //! # What it does not do
 //! Lock: two writers of one upload are kept apart by the catalogue.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Bucket, ObjectFacts, ObjectKey, StillMine, StoredObject, directory, s3};
+use super::{Bucket, ObjectFacts, ObjectKey, SignedPart, StillMine, StoredObject, directory, s3};
 use crate::{
     domain::Digests,
-    error::{Error, Result},
+    error::{Error, Kind, Result},
 };
 
 /// What keys of unfinished pieces begin with. No product's name begins with a dot.
@@ -75,16 +77,7 @@ pub enum ObjectBytes {
 }
 
 impl Bucket {
-    /// Prepares an upload for a key.
-    pub async fn begin_resumable(&self, id: Uuid, key: &ObjectKey) -> Result<Kept> {
-        match self {
-            // The store is told with the first whole part.
-            Self::S3(_) => Ok(Kept::default()),
-            Self::Directory(bucket) => bucket.begin_resumable(id, key).await,
-        }
-    }
-
-    /// Goes on with an upload.
+    /// Goes on with an upload, or begins it.
     pub async fn resume(
         &self,
         id: Uuid,
@@ -111,6 +104,64 @@ impl Bucket {
         }
     }
 
+    /// Whether clients can send parts to the store themselves.
+    pub fn takes_direct_uploads(&self) -> bool {
+        matches!(self, Self::S3(_))
+    }
+
+    /// Begins an upload whose parts clients send themselves; gives the store's name for it.
+    pub async fn begin_direct(&self, key: &ObjectKey, facts: &ObjectFacts) -> Result<String> {
+        match self {
+            Self::S3(bucket) => bucket.create_parts(key, facts).await,
+            Self::Directory(_) => Err(no_parts()),
+        }
+    }
+
+    /// Signs a URL for each part of an upload of that size.
+    pub async fn sign_parts(
+        &self,
+        key: &ObjectKey,
+        upload_id: &str,
+        size: u64,
+        valid_for: Duration,
+    ) -> Result<Vec<SignedPart>> {
+        match self {
+            Self::S3(bucket) => bucket.sign_parts(key, upload_id, size, valid_for).await,
+            Self::Directory(_) => Err(no_parts()),
+        }
+    }
+
+    /// The parts that clients have sent, by number, with size and entity tag; `None` = there is no such upload.
+    pub async fn sent_parts(
+        &self,
+        key: &ObjectKey,
+        upload_id: &str,
+    ) -> Result<Option<Vec<(u32, u64, String)>>> {
+        match self {
+            Self::S3(bucket) => bucket.sent_parts(key, upload_id).await,
+            Self::Directory(_) => Err(no_parts()),
+        }
+    }
+
+    /// Completes an upload whose parts the client has sent to the bucket itself, in order.
+    ///
+    /// Fails with kind `Conflict` and code `parts-mismatch` when these are not the parts that are there.
+    pub async fn complete_direct(
+        &self,
+        key: &ObjectKey,
+        facts: &ObjectFacts,
+        upload_id: &str,
+        parts: &[String],
+        size: u64,
+    ) -> Result<Unsealed> {
+        match self {
+            Self::S3(bucket) => {
+                bucket.complete_direct(key, facts, upload_id, parts, size).await.map(Unsealed::S3)
+            }
+            Self::Directory(_) => Err(no_parts()),
+        }
+    }
+
     /// Removes the pieces of an upload that are under no key of ours. That there are none is fine.
     pub async fn remove_scratch(&self, id: Uuid) -> Result<()> {
         match self {
@@ -129,11 +180,11 @@ impl Resumable {
         }
     }
 
-    /// What is durable by now, if it is more than before.
-    pub fn progress(&mut self) -> Result<Option<Kept>> {
+    /// What is durable by now, if it is a part more than before.
+    pub async fn progress(&mut self) -> Result<Option<Kept>> {
         match self {
             Self::S3(upload) => upload.progress(),
-            Self::Directory(_) => Ok(None),
+            Self::Directory(upload) => upload.progress().await,
         }
     }
 
@@ -173,12 +224,7 @@ impl Unsealed {
     }
 
     /// Adds the digests to the metadata and asks the store what it holds now. Doing it again is fine.
-    pub async fn seal(
-        self,
-        size: u64,
-        digests: &Digests,
-        still_mine: StillMine<'_>,
-    ) -> Result<StoredObject> {
+    pub async fn seal(self, size: u64, digests: &Digests, still_mine: StillMine<'_>) -> Result<StoredObject> {
         match self {
             Self::S3(object) => object.seal(size, digests, still_mine).await,
             Self::Directory(object) => object.seal(size, digests, still_mine).await,
@@ -201,7 +247,16 @@ pub fn upload_of_scratch(key: &str) -> Option<Uuid> {
     key.strip_prefix(SCRATCH)?.split('/').next()?.parse().ok()
 }
 
-/// The error of a kept state that the store contradicts.
-pub(super) fn contradicted(key: &ObjectKey, cause: impl std::fmt::Display) -> Error {
-    Error::internal(format!("the upload of {key} cannot be resumed: {cause}"))
+fn no_parts() -> Error {
+    Error::internal("a directory takes no parts from clients")
+}
+
+/// The code of an error after which an upload cannot be gone on with: what was kept of it is not there.
+pub const UPLOAD_LOST: &str = "upload-lost";
+
+/// The error of a kept state that the store contradicts: somebody has removed what was there, such as a rule of the
+/// bucket that aborts multipart uploads after some days.
+pub(super) fn lost(key: &ObjectKey, cause: impl std::fmt::Display) -> Error {
+    let message = "the bucket has lost what was kept of this upload: begin it anew";
+    Error::new(Kind::NotFound, UPLOAD_LOST, message).caused_by(format!("the upload of {key}: {cause}"))
 }

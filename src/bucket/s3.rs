@@ -3,6 +3,7 @@
 //! - `client`: the SDK's client and its settings
 //! - `upload`: an object on its way, and how it gets its metadata
 //! - `resumable`, `unsealed`: an object that comes in pieces, and after its last byte
+//! - `direct`: parts that clients send themselves
 //! - `multipart`: one multipart upload, its parts and its end
 //! - `part`: memory for parts, bounded for the whole process
 //! - `metadata`: what an object carries besides its bytes
@@ -23,6 +24,7 @@ use super::{ListedObject, ObjectFacts, ObjectKey, StoredObject};
 use crate::error::{Error, Kind, Result};
 
 mod client;
+mod direct;
 mod failure;
 mod metadata;
 mod multipart;
@@ -33,6 +35,7 @@ mod unsealed;
 mod upload;
 
 pub use client::{S3Limits, S3Settings};
+pub use direct::SignedPart;
 pub use part::PartBudget;
 pub use resumable::S3Resumable;
 pub use unsealed::{S3Bytes, S3Unsealed};

@@ -285,7 +285,11 @@ pub(super) fn assemble(
             version: parsed(Version::parse(&row.version))?,
             notes: row.notes,
             created_at: row.created_at,
-            recall: row.recalled_at.zip(row.recall_reason).map(|(at, reason)| Recall { at, reason, replacement: None }),
+            recall: row.recalled_at.zip(row.recall_reason).map(|(at, reason)| Recall {
+                at,
+                reason,
+                replacement: None,
+            }),
             floor: false,
             upgrade_from: None,
             images: images_of.remove(&row.id).unwrap_or_default(),

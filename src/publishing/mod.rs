@@ -1,4 +1,4 @@
-//! The use cases of a release's life: publish, promote, recall, and cleaning up after a publish that ended badly.
+//! The use cases of a release's life: publish (in one request, or in pieces: [`resumable`]), promote, recall, and cleaning up after a publish that ended badly.
 //! Here version check, bucket and catalogue meet; handlers and reconcilers only call it.
 //!
 //! # Publish, step by step (`publish.rs`)
@@ -50,8 +50,10 @@ pub mod digest;
 mod failure;
 mod lease;
 mod publish;
+pub mod resumable;
 
 pub use change::{Promotion, Recalling, release_of};
+pub use failure::{CHECKSUM_MISMATCH, UPLOAD_LOCKED};
 pub use publish::{Publication, Published};
 
 use lease::Held;
@@ -75,6 +77,8 @@ pub struct Publishing {
     pub limits: Limits,
     /// Bounds the uploads under way.
     pub uploads: Semaphore,
+    /// How long a resumable upload lives that nobody goes on with.
+    pub upload_lifetime: Duration,
     /// Woken after every change.
     pub changed: Arc<Notify>,
     /// Counts.
@@ -118,6 +122,7 @@ impl Publishing {
             held.check()?;
             self.bucket.abort_upload(&upload).await?;
         }
+        self.bucket.remove_scratch(reservation.id).await?;
         // While the reservation is held, nobody can add a row for this key.
         if !self.catalogue.known_keys(&[key.to_owned()]).await?.contains(key) {
             match self.bucket.head(key).await? {

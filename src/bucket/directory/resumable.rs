@@ -22,7 +22,7 @@ use super::{
     upload::{BUFFER, store},
 };
 use crate::{
-    bucket::{Kept, ObjectFacts, ObjectKey, StillMine, StoredObject, contradicted, truncate_to_micros},
+    bucket::{Kept, ObjectFacts, ObjectKey, PART_SIZE, StillMine, StoredObject, lost, truncate_to_micros},
     domain::Digests,
     error::{Error, Result},
 };
@@ -35,6 +35,8 @@ pub struct DirectoryResumable {
     object: Object,
     file: BufWriter<tokio::fs::File>,
     received: u64,
+    /// What was told as progress.
+    told: u64,
 }
 
 /// An object whose bytes are all in one file.
@@ -58,19 +60,6 @@ struct Object {
 }
 
 impl DirectoryBucket {
-    pub(in crate::bucket) async fn begin_resumable(&self, id: Uuid, key: &ObjectKey) -> Result<Kept> {
-        let (path, base) = (self.tree.upload(key, id), self.tree.uploads());
-        blocking(move || {
-            files::in_directory(&base, &path, || {
-                OpenOptions::new().write(true).create(true).truncate(true).open(&path)
-            })
-            .and_then(|_file| files::sync_parent(&path))
-            .map_err(|error| failed("creating", &path, error))
-        })
-        .await?;
-        Ok(Kept::default())
-    }
-
     pub(in crate::bucket) async fn resume(
         &self,
         id: Uuid,
@@ -78,10 +67,14 @@ impl DirectoryBucket {
         facts: &ObjectFacts,
         kept: &Kept,
     ) -> Result<DirectoryResumable> {
-        let (path, of, received) = (self.tree.upload(key, id), key.clone(), kept.received);
+        let (path, base, received) = (self.tree.upload(key, id), self.tree.uploads(), kept.received);
+        let of = key.clone();
         let file = blocking(move || {
             let work = || {
-                let mut file = OpenOptions::new().write(true).open(&path)?;
+                let mut file = files::in_directory(&base, &path, || {
+                    OpenOptions::new().write(true).create(true).truncate(false).open(&path)
+                })?;
+                files::sync_parent(&path)?;
                 let length = file.metadata()?.len();
                 file.set_len(received.min(length))?;
                 file.seek(SeekFrom::End(0))?;
@@ -89,7 +82,7 @@ impl DirectoryBucket {
             };
             let (file, length) = work().map_err(|error| failed("resuming", &path, error))?;
             match length < received {
-                true => Err(contradicted(&of, format!("its file has {length} bytes, not {received}"))),
+                true => Err(lost(&of, format!("its file has {length} bytes, not {received}"))),
                 false => Ok(file),
             }
         })
@@ -97,7 +90,12 @@ impl DirectoryBucket {
         let mut file = tokio::fs::File::from_std(file);
         file.set_max_buf_size(BUFFER);
         let object = self.object(id, key, facts);
-        Ok(DirectoryResumable { object, file: BufWriter::with_capacity(BUFFER, file), received })
+        Ok(DirectoryResumable {
+            object,
+            file: BufWriter::with_capacity(BUFFER, file),
+            received,
+            told: received,
+        })
     }
 
     pub(in crate::bucket) async fn completed(
@@ -108,7 +106,8 @@ impl DirectoryBucket {
     ) -> Result<Option<DirectoryUnsealed>> {
         let object = self.object(Uuid::nil(), key, facts);
         let found = self.head(key.as_str()).await?;
-        let ours = found.is_some_and(|found| found.size == size && found.facts.as_ref() == Some(&object.facts));
+        let ours =
+            found.is_some_and(|found| found.size == size && found.facts.as_ref() == Some(&object.facts));
         Ok(ours.then_some(DirectoryUnsealed { object, sealed: true }))
     }
 
@@ -123,6 +122,15 @@ impl DirectoryResumable {
     pub(in crate::bucket) async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.received += bytes.len() as u64;
         self.file.write_all(&bytes).await.map_err(|error| self.object.failed(error))
+    }
+
+    /// As often as S3 gets a part: a crash costs no more than that.
+    pub(in crate::bucket) async fn progress(&mut self) -> Result<Option<Kept>> {
+        if self.received - self.told < PART_SIZE as u64 {
+            return Ok(None);
+        }
+        self.told = self.received;
+        self.park().await.map(Some)
     }
 
     pub(in crate::bucket) async fn park(&mut self) -> Result<Kept> {

@@ -25,7 +25,7 @@ use super::{
     part::PartBuffer,
 };
 use crate::{
-    bucket::{Kept, ObjectFacts, ObjectKey, PART_SIZE, SCRATCH, StillMine, contradicted, truncate_to_micros},
+    bucket::{Kept, ObjectFacts, ObjectKey, PART_SIZE, SCRATCH, StillMine, lost, truncate_to_micros},
     error::{Error, Kind, Result},
 };
 
@@ -62,10 +62,10 @@ impl S3Bucket {
         facts.created_at = truncate_to_micros(facts.created_at);
         let in_parts = kept.parts.len() as u64 * PART_SIZE as u64;
         let behind = kept.received.checked_sub(in_parts);
-        let behind = behind.ok_or_else(|| contradicted(key, format!("{kept:?} has more parts than bytes")))?;
+        let behind = behind.ok_or_else(|| lost(key, format!("{kept:?} has more parts than bytes")))?;
         let filling = match &kept.tail {
             Some(tail) => Some(self.read_tail(id, key, tail, behind).await?),
-            None if behind > 0 => return Err(contradicted(key, format!("{kept:?} has no tail"))),
+            None if behind > 0 => return Err(lost(key, format!("{kept:?} has no tail"))),
             None => None,
         };
         Ok(S3Resumable {
@@ -87,7 +87,7 @@ impl S3Bucket {
         let mut buffer = self.budget.buffer().await;
         let request = self.client.get_object().bucket(&*self.name).key(scratch(id, tail));
         let answer = request.send().await.map_err(|error| match is_absent(&error) {
-            true => contradicted(key, format!("its tail {tail} is not there")),
+            true => lost(key, format!("its tail {tail} is not there")),
             false => failed("reading the tail of an upload", error),
         })?;
         let mut body = answer.body;
@@ -100,7 +100,7 @@ impl S3Bucket {
         };
         tokio::time::timeout(self.limits.attempt, read).await.map_err(super::broken_read)??;
         if buffer.len() as u64 != size {
-            return Err(contradicted(key, format!("its tail has {} bytes, not {size}", buffer.len())));
+            return Err(lost(key, format!("its tail has {} bytes, not {size}", buffer.len())));
         }
         Ok(buffer)
     }
@@ -245,9 +245,12 @@ impl S3Resumable {
             .upload_id(upload_id)
             .part_number(i32::try_from(number).unwrap_or(i32::MAX))
             .body(buffer.freeze().into());
+        let key = self.key.clone();
         self.in_flight.spawn(async move {
-            let answer =
-                request.send().await.map_err(|error| failed(&format!("sending part {number}"), error))?;
+            let answer = request.send().await.map_err(|error| match is_absent(&error) {
+                true => lost(&key, "its multipart upload is not there"),
+                false => failed(&format!("sending part {number}"), error),
+            })?;
             Ok((number, answer.e_tag.unwrap_or_default()))
         });
         Ok(())
@@ -307,7 +310,9 @@ impl S3Bucket {
         upload_id: &str,
         parts: &[String],
     ) -> Result<()> {
-        let parts = (1..).zip(parts).map(|(number, tag)| CompletedPart::builder().part_number(number).e_tag(tag).build());
+        let parts = (1..)
+            .zip(parts)
+            .map(|(number, tag)| CompletedPart::builder().part_number(number).e_tag(tag).build());
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
         self.client
             .complete_multipart_upload()

@@ -3,8 +3,8 @@
 //! The bytes came through many processes, so no one has hashed them all; they are read once, and the digests are put
 //! into the metadata by a copy of the object onto itself, as `upload` does after hashing on the way.
 
-use bytes::Bytes;
 use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::{
@@ -47,9 +47,8 @@ impl S3Bucket {
     ) -> Result<Option<S3Unsealed>> {
         let unsealed = S3Unsealed::new(self, key, facts, size);
         let found = self.head(key.as_str()).await?;
-        let ours = found.is_some_and(|object| {
-            object.size == size && object.facts.as_ref() == Some(&unsealed.facts)
-        });
+        let ours =
+            found.is_some_and(|object| object.size == size && object.facts.as_ref() == Some(&unsealed.facts));
         Ok(ours.then_some(unsealed))
     }
 }
@@ -123,10 +122,10 @@ impl S3Bytes {
         let body = match &mut self.body {
             Some(body) => body,
             none => {
-                let request = self.bucket.client.get_object().bucket(&*self.bucket.name).key(self.key.as_str());
+                let request =
+                    self.bucket.client.get_object().bucket(&*self.bucket.name).key(self.key.as_str());
                 let request = request.range(format!("bytes={}-{}", self.at, self.size - 1));
-                let answer =
-                    request.send().await.map_err(|error| failed("reading an object back", error))?;
+                let answer = request.send().await.map_err(|error| failed("reading an object back", error))?;
                 none.insert(answer.body)
             }
         };

@@ -32,12 +32,12 @@ use crate::{
 
 /// How long a body that is no longer needed is read on, so that a client that is still sending sees the answer and not
 /// a reset: after a refusal, and after "it is there already", where a client may insist on sending all of it.
-const LINGER_REFUSED: Duration = Duration::from_secs(10);
-const LINGER_SAME: Duration = Duration::from_secs(300);
+pub(super) const LINGER_REFUSED: Duration = Duration::from_secs(10);
+pub(super) const LINGER_SAME: Duration = Duration::from_secs(300);
 /// The longest release notes, in bytes.
 const LONGEST_NOTES: usize = 8000;
 
-const PARAMETERS: [&str; 7] =
+pub(super) const PARAMETERS: [&str; 7] =
     ["filename", "hardware", "channel", "notes", "allow_downgrade", "allow_same_bytes", "reason"];
 
 /// Publishes an image: stores it, and offers it on `channel` at once if given.
@@ -133,7 +133,7 @@ async fn run(
 }
 
 /// Reads what a client is still sending, and throws it away.
-async fn linger(mut body: BodyDataStream, patience: Duration) {
+pub(super) async fn linger(mut body: BodyDataStream, patience: Duration) {
     let drained = async { while let Some(Ok(_)) = body.next().await {} };
     let _ = tokio::time::timeout(patience, drained).await;
 }
@@ -142,7 +142,7 @@ fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-fn count(state: &PublisherState, result: &Result<Published>) {
+pub(super) fn count(state: &PublisherState, result: &Result<Published>) {
     match result {
         Ok(published) => state.metrics.publish(if published.created { "created" } else { "same" }),
         Err(error) if error.reasons().is_empty() => state.metrics.publish(error.code()),
@@ -157,6 +157,22 @@ fn publication(
     query: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<Publication> {
+    let query = Query::parse(query);
+    let mut publication = declared(caller, product, version, &query)?;
+    query.only(&PARAMETERS)?;
+    refuse_wrapped_bodies(headers)?;
+    publication.candidate.size = content_length(headers)?;
+    publication.candidate.sha256 = repr_digest(headers)?;
+    Ok(publication)
+}
+
+/// What the parameters declare of an image, but for its size and digest; also whether the caller may publish it.
+pub(super) fn declared(
+    caller: &Caller,
+    product: &str,
+    version: &str,
+    query: &Query<'_>,
+) -> Result<Publication> {
     let product = parsed(ProductName::parse(product))?;
     caller.authorize(Scope::Publish, Some(&product))?;
     let version = Version::parse(version).map_err(|error| match error {
@@ -165,8 +181,6 @@ fn publication(
         }
         VersionError::Malformed { .. } => malformed(error.to_string()),
     })?;
-    let query = Query::parse(query);
-    query.only(&PARAMETERS)?;
     let channel = query.optional("channel")?.map(ChannelName::parse).transpose();
     let hardware = query.all("hardware").map(Hardware::parse).collect::<Result<_, _>>();
     let notes = query.optional("notes")?;
@@ -177,7 +191,6 @@ fn publication(
     }
     let reason =
         query.optional("reason")?.map(releases::reason).transpose().map_err(|HttpError(error)| error)?;
-    refuse_wrapped_bodies(headers)?;
     Ok(Publication {
         product,
         candidate: Candidate {
@@ -185,8 +198,8 @@ fn publication(
             filename: parsed(FileName::parse(query.required("filename", "app.bin")?))?,
             hardware: parsed(hardware)?,
             channel: parsed(channel)?,
-            size: content_length(headers)?,
-            sha256: repr_digest(headers)?,
+            size: None,
+            sha256: None,
             consent: Consent {
                 allow_downgrade: query.flag("allow_downgrade")?,
                 allow_same_bytes: query.flag("allow_same_bytes")?,
@@ -224,7 +237,7 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>> {
 }
 
 /// `Repr-Digest` (RFC 9530, section 3): a dictionary of algorithms; those that we do not know are ignored.
-fn repr_digest(headers: &HeaderMap) -> Result<Option<[u8; 32]>> {
+pub(super) fn repr_digest(headers: &HeaderMap) -> Result<Option<[u8; 32]>> {
     let wrong = || malformed("Repr-Digest is not of the form sha-256=:BASE64: (RFC 9530)");
     let mut found = None;
     for value in headers.get_all("repr-digest") {

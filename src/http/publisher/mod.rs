@@ -7,12 +7,15 @@
 //! | `PUT /v1/products/{product}` | admin | create or update |
 //! | `GET /v1/products`, `/v1/products/{product}` | read | products and what their channels offer |
 //! | `POST /v1/products/{product}/releases/{version}/images` | publish | upload |
+//! | `POST /v1/uploads`, `HEAD`, `PATCH`, `DELETE`, `GET /v1/uploads/{id}` | publish | resumable upload (tus 1.0) |
 //! | `PUT /v1/products/{product}/channels/{channel}` | publish | promote |
 //! | `POST /v1/products/{product}/releases/{version}/recall` | publish | recall |
 //! | `GET /v1/products/{product}/releases`, `…/releases/{version}` | read | releases |
 //! | `GET /v1/products/{product}/audit` | read | the audit log |
 //! | `GET /v1/status` | read | the reconcilers' last outcomes |
 //! | `GET /metrics` | none | Prometheus text |
+//! | `POST …/images/direct`, `POST /v1/uploads/{id}/complete` | publish | direct upload |
+//! | `OPTIONS /v1/uploads` | any | which tus this is |
 //! | `GET /livez`, `/readyz`, `/openapi.json` | none | health, OpenAPI |
 
 use std::sync::Arc;
@@ -45,10 +48,12 @@ use crate::{
     telemetry::Metrics,
 };
 
+mod direct;
 mod images;
 mod operations;
 mod products;
 mod releases;
+mod tus;
 mod view;
 
 /// The largest JSON body, in bytes.
@@ -116,6 +121,10 @@ fn routes() -> OpenApiRouter<PublisherState> {
         .routes(routes!(products::put_product, products::get_product))
         .routes(routes!(products::list_products))
         .routes(routes!(images::publish_image))
+        .routes(routes!(direct::begin_direct))
+        .routes(routes!(direct::complete_direct))
+        .routes(routes!(tus::options, tus::begin_upload))
+        .routes(routes!(tus::get_upload, tus::head_upload, tus::append, tus::end_upload, tus::overridden))
         .routes(routes!(releases::promote))
         .routes(routes!(releases::recall))
         .routes(routes!(releases::list_releases))

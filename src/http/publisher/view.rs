@@ -7,11 +7,13 @@ use chrono::Utc;
 use super::PublisherState;
 use crate::{
     api::{
-        ChannelView, ImageView, OfferView, ProductBody, ProductDetail, ProductView, ReleaseState, ReleaseView,
+        ChannelView, ImageView, OfferView, ProductBody, ProductDetail, ProductView, ReleaseState,
+        ReleaseView, UploadState, UploadView,
     },
     bucket::ObjectKey,
     domain::{ChannelName, ChannelOffers, Hardware, Image, Offer, Product, ProductState, Promotion, Release},
-    error::Result,
+    error::{Error, Result},
+    publishing::resumable::{Found, shown_offset},
 };
 
 pub(super) fn product(product: &Product) -> ProductView {
@@ -99,6 +101,39 @@ pub(super) fn image(
         created_at: image.created_at,
         channels: promotions.map(|promotion| promotion.channel.to_string()).collect(),
     })
+}
+
+pub(super) fn upload(state: &PublisherState, found: &Found) -> Result<UploadView> {
+    match found {
+        Found::Open(upload) => Ok(UploadView {
+            id: upload.reservation.id,
+            state: UploadState::Open,
+            kind: Some(upload.kind.as_str().to_owned()),
+            product: upload.reservation.product.to_string(),
+            version: upload.reservation.version.to_string(),
+            filename: upload.reservation.filename.to_string(),
+            size: upload.progress.size,
+            offset: shown_offset(&upload.progress),
+            expires_at: Some(upload.expires_at),
+            image: None,
+        }),
+        Found::Published(known, id) => {
+            let (release, stored) =
+                known.image(*id).ok_or_else(|| Error::internal("a published image is not there"))?;
+            Ok(UploadView {
+                id: *id,
+                state: UploadState::Published,
+                kind: None,
+                product: known.product.name.to_string(),
+                version: release.version.to_string(),
+                filename: stored.filename.to_string(),
+                size: Some(stored.size),
+                offset: stored.size,
+                expires_at: None,
+                image: Some(image(state, known, release, stored)?),
+            })
+        }
+    }
 }
 
 fn link(state: &PublisherState, key: &ObjectKey) -> Result<String> {

@@ -4,6 +4,7 @@
 //! - [`stores`]: the embedded default, or a PostgreSQL database and an S3 bucket, and a look into both
 //! - [`proxy`]: a TCP proxy that can be cut or hung
 //! - [`client`]: HTTP, as a publisher and as a device
+//! - [`tus`]: tus 1.0, by hand
 //! - [`raw`]: HTTP as no well-behaved client sends it
 //! - [`command`]: the binary's client commands
 //!
@@ -19,6 +20,7 @@ pub mod proxy;
 pub mod raw;
 pub mod server;
 pub mod stores;
+pub mod tus;
 
 pub use client::{Answer, Device, Publisher};
 pub use raw::Raw;

@@ -3,6 +3,7 @@
 mod check;
 mod commands;
 mod crash;
+mod direct;
 mod drain;
 mod errors;
 mod first_run;
@@ -13,4 +14,6 @@ mod publish;
 mod races;
 mod replicas;
 mod restored;
+mod resumable;
+mod resumable_crash;
 mod vanish;
