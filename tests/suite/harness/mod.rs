@@ -3,6 +3,7 @@
 //! - [`server`]: starts, ends and kills the binary, and reads its logs
 //! - [`stores`]: the embedded default, or a PostgreSQL database and an S3 bucket, and a look into both
 //! - [`proxy`]: a TCP proxy that can be cut or hung
+//! - [`link`]: a link to several replicas that drops
 //! - [`client`]: HTTP, as a publisher and as a device
 //! - [`tus`]: tus 1.0, by hand
 //! - [`raw`]: HTTP as no well-behaved client sends it
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 pub mod client;
 pub mod command;
+pub mod link;
 pub mod proxy;
 pub mod raw;
 pub mod server;

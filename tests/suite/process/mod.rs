@@ -15,5 +15,6 @@ mod races;
 mod replicas;
 mod restored;
 mod resumable;
+mod resumable_clients;
 mod resumable_crash;
 mod vanish;
