@@ -140,6 +140,75 @@ pub struct ImageView {
     pub warnings: Vec<Reason>,
 }
 
+/// A resumable upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UploadView {
+    /// Its id; that of the image in the end.
+    pub id: uuid::Uuid,
+    /// `open` or `published`.
+    pub state: UploadState,
+    /// `tus`, or `direct`: its parts go straight to the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The product.
+    pub product: String,
+    /// The release's version.
+    pub version: String,
+    /// The file name.
+    pub filename: String,
+    /// The image's size in bytes; absent = not said yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Where to go on, in bytes.
+    pub offset: u64,
+    /// When it ends if nobody goes on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// What it has become.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageView>,
+}
+
+/// A direct upload: what the client must send to the bucket itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DirectView {
+    /// The upload's id; that of the image in the end.
+    pub id: uuid::Uuid,
+    /// The size of each part but the last, in bytes.
+    pub part_size: u64,
+    /// How many parts there are.
+    pub parts: u64,
+    /// Those that the bucket does not have yet.
+    pub missing: Vec<PartView>,
+    /// When the upload ends if nobody goes on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The image, if it is there already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageView>,
+}
+
+/// A part to be sent to the bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PartView {
+    /// From 1: the part begins at `(number - 1) * part_size`.
+    pub number: u32,
+    /// In bytes.
+    pub size: u64,
+    /// For one PUT, without the token.
+    pub url: String,
+}
+
+/// Whether an upload has become an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UploadState {
+    /// Bytes are missing, or are being checked.
+    Open,
+    /// The image is stored.
+    Published,
+}
+
 /// A release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReleaseView {

@@ -149,6 +149,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         holder,
         limits: Limits { max_image_bytes: settings.publisher.max_image_bytes },
         uploads: Semaphore::new(settings.publisher.max_uploads),
+        upload_lifetime: settings.publisher.upload_lifetime,
         changed: Arc::clone(&changed),
         metrics: Arc::clone(&metrics),
         abort: abort.clone(),

@@ -70,6 +70,9 @@ pub struct Publisher {
     pub max_image_bytes: u64,
     /// Uploads at once.
     pub max_uploads: usize,
+    /// How long a resumable upload lives that nobody goes on with.
+    #[serde(with = "field::duration")]
+    pub upload_lifetime: Duration,
     /// Connections at once.
     pub max_connections: usize,
     /// Whether every connection begins with a PROXY header.

@@ -15,7 +15,8 @@
 //! # The way of a publish
 //! [`http::publisher`] authenticates -> [`version_check::admit`] on what is declared -> [`publishing`] reserves in the
 //! [`catalogue`] -> streams to the [`bucket`], hashing -> [`version_check::verify`] on what arrived -> completes the
-//! object -> one transaction -> wakes the reconcilers -> 201.
+//! object -> one transaction -> wakes the reconcilers -> 201. Large images come in pieces ([`publishing::resumable`]): the
+//! same steps, but the object is completed first, and read back to be hashed and judged.
 //!
 //! # The way of a check
 //! [`http::device`] takes the facts from the query -> snapshot -> [`domain::decide`] -> answer with a link by [`cdn`].

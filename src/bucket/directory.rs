@@ -21,6 +21,7 @@
 //! - `walk`: the tree in the order of the keys
 //! - `reader`: reading for devices
 //! - `upload`: an object on its way
+//! - `resumable`: one that comes in pieces
 
 use std::{
     fs, io,
@@ -38,10 +39,12 @@ use crate::error::{Error, Kind, Result};
 mod files;
 mod metadata;
 mod reader;
+mod resumable;
 mod upload;
 mod walk;
 
 pub use reader::{ObjectReader, OpenObject};
+pub use resumable::{DirectoryBytes, DirectoryResumable, DirectoryUnsealed};
 pub use upload::DirectoryUpload;
 
 use files::{absent_is_fine, blocking, failed};

@@ -5,6 +5,8 @@
 //! the object appear, whole, under its final key; [`Upload::abort`] leaves nothing. There is no staging copy: on S3
 //! it is a multipart upload on the final key, which is invisible until it is completed.
 //!
+//! [`resumable`] is the same for bytes that come in pieces.
+//!
 //! # Invariants
 //! - An object is complete or absent, and its bytes never change. Who may write a key is decided by the
 //!   catalogue's reservation, not here: S3 stores do not promise create-only multipart uploads.
@@ -28,11 +30,14 @@ use crate::{
 
 pub mod directory;
 pub mod key;
+pub mod resumable;
 pub mod s3;
 
 pub use directory::{DirectoryBucket, ObjectReader, OpenObject};
 pub use key::ObjectKey;
-pub use s3::{PartBudget, S3Bucket, S3Limits, S3Settings};
+use resumable::lost;
+pub use resumable::{Kept, ObjectBytes, Resumable, SCRATCH, UPLOAD_LOST, Unsealed, upload_of_scratch};
+pub use s3::{PartBudget, S3Bucket, S3Limits, S3Settings, SignedPart};
 
 /// The size of a multipart upload's parts, in bytes; the same in primary and backup, so that equal objects get
 /// equal ETags. 10,000 parts (S3's limit) of it are 80 GiB.

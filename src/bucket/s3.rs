@@ -2,6 +2,8 @@
 //!
 //! - `client`: the SDK's client and its settings
 //! - `upload`: an object on its way, and how it gets its metadata
+//! - `resumable`, `unsealed`: an object that comes in pieces, and after its last byte
+//! - `direct`: parts that clients send themselves
 //! - `multipart`: one multipart upload, its parts and its end
 //! - `part`: memory for parts, bounded for the whole process
 //! - `metadata`: what an object carries besides its bytes
@@ -22,15 +24,21 @@ use super::{ListedObject, ObjectFacts, ObjectKey, StoredObject};
 use crate::error::{Error, Kind, Result};
 
 mod client;
+mod direct;
 mod failure;
 mod metadata;
 mod multipart;
 mod part;
+mod resumable;
 mod unfinished;
+mod unsealed;
 mod upload;
 
 pub use client::{S3Limits, S3Settings};
+pub use direct::SignedPart;
 pub use part::PartBudget;
+pub use resumable::S3Resumable;
+pub use unsealed::{S3Bytes, S3Unsealed};
 pub use upload::S3Upload;
 
 use failure::{failed, is_absent};
@@ -178,6 +186,11 @@ impl S3Bucket {
             None => advice,
         }
     }
+}
+
+/// The error of an object whose bytes stop coming; the same read may succeed later.
+fn broken_read(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    failure::unavailable(format!("reading an object: {}", cause.into()))
 }
 
 /// The store's own word for why it refuses, or the status when it has none.

@@ -16,6 +16,8 @@
 //!   held under a lease that its holder renews; once the lease has run out, anybody may [`Catalogue::claim`] it, and
 //!   must clean the bucket before ending it. [`Catalogue::publish`] succeeds only for a reservation that is still
 //!   held by its holder, and ends it in the same transaction.
+//! - **An upload that may be resumed holds its reservation itself** ([`ResumableUpload`]), so it outlives replicas;
+//!   the two end together. Who writes to it holds its lock, and only the lock's holder changes it.
 //! - **Wake-ups are a hint.** [`Catalogue::listen`] tells of a change soon after its commit; a lost one costs a
 //!   timer's period, never correctness.
 //! - **Audit.** Every change writes its audit entry in the same transaction, linked to the entry before it
@@ -43,10 +45,12 @@ mod failure;
 pub mod postgres;
 pub mod sqlite;
 mod stored;
+mod upload;
 
 pub use crate::domain::AuditEntry;
 pub use postgres::PostgresCatalogue;
 pub use sqlite::SqliteCatalogue;
+pub use upload::{Locker, ResumableUpload, UploadKind, UploadLock, UploadProgress, is_of_upload};
 
 /// The right to write one key of the bucket, held under a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -286,6 +290,55 @@ pub trait Catalogue: Send + Sync + 'static {
 
     /// Ends the leases (not the reservations) of an earlier life of this replica; returns how many.
     async fn expire_leases_of(&self, holder: Uuid) -> Result<u64>;
+
+    /// Takes the upload's reservation, as [`Self::reserve`] does, with the upload's lifetime as its lease, and remembers
+    /// the upload. The reservation's holder must be the upload itself. What the upload says of its expiry and lock is
+    /// not looked at.
+    async fn begin_upload(
+        &self,
+        upload: &ResumableUpload,
+        judged_at: Revision,
+        lifetime: Duration,
+    ) -> Result<Reserved>;
+
+    /// An upload that is under way; `None` = it was published, ended, has expired, or never was.
+    async fn upload(&self, id: Uuid) -> Result<Option<ResumableUpload>>;
+
+    /// All uploads under way, oldest first; also those that have expired and were not cleaned up yet.
+    async fn uploads(&self) -> Result<Vec<ResumableUpload>>;
+
+    /// Takes the lock of an upload for `lease`, if nobody holds it, and puts the upload's end off to `lifetime` from now.
+    async fn lock_upload(
+        &self,
+        id: Uuid,
+        locker: Locker,
+        lease: Duration,
+        lifetime: Duration,
+    ) -> Result<UploadLock>;
+
+    /// Extends lock and upload from now, and keeps its progress if there is any; `false` = the lock is no longer the
+    /// caller's, and nothing was written.
+    async fn keep_upload(
+        &self,
+        id: Uuid,
+        locker: Locker,
+        progress: Option<&UploadProgress>,
+        lease: Duration,
+        lifetime: Duration,
+    ) -> Result<bool>;
+
+    /// Replaces what was declared; `false` = there is no such upload.
+    async fn declare_upload(&self, id: Uuid, declared: &serde_json::Value) -> Result<bool>;
+
+    /// Gives the lock back; only its holder's call has an effect.
+    async fn unlock_upload(&self, id: Uuid, locker: Locker) -> Result<()>;
+
+    /// Makes the reservation of an upload that is to end a replica's own, under `lease`: from then on nobody can go on
+    /// with the upload, and the replica must clean up. `false` = the lock is no longer the caller's.
+    async fn take_upload(&self, id: Uuid, locker: Locker, holder: Uuid, lease: Duration) -> Result<bool>;
+
+    /// The product of an image; `None` = there is no such image.
+    async fn product_of_image(&self, image: Uuid) -> Result<Option<ProductName>>;
 
     /// Adds an image (and its release, if it is the first of that version), promotes it if asked, writes the
     /// audit entry and ends the reservation. Returns the product as it is now. When both are true, the answer is

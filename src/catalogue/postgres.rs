@@ -5,6 +5,7 @@
 //! - `audit`: the log of the changes, and its chain
 //! - `describe`: what a release says of itself, and its documents
 //! - `reservation`: who may write a key
+//! - `upload`: uploads that may be resumed
 //! - `listener`: wake-ups by `LISTEN`
 //! - `schema`: migrations
 //!
@@ -31,8 +32,8 @@ use tokio::time::{error::Elapsed, timeout};
 use uuid::Uuid;
 
 use super::{
-    Audit, AuditEntry, AuditPage, Catalogue, Changes, Description, Listener, NewImage, Promote, Reservation,
-    Reserved, Written, failure,
+    Audit, AuditEntry, AuditPage, Catalogue, Changes, Description, Listener, Locker, NewImage, Promote,
+    Reservation, Reserved, ResumableUpload, UploadLock, UploadProgress, Written, failure,
 };
 use crate::{
     domain::{
@@ -48,6 +49,7 @@ mod listener;
 mod read;
 mod reservation;
 mod schema;
+mod upload;
 mod write;
 
 /// How long a call waits for a free connection, or for the server while it restarts.
@@ -200,7 +202,7 @@ impl Catalogue for PostgresCatalogue {
         judged_at: Revision,
         lease: Duration,
     ) -> Result<Reserved> {
-        call!(self, reservation::reserve, reservation, judged_at, lease)
+        call!(self, reservation::reserve, reservation, judged_at, lease, None)
     }
 
     async fn renew(&self, reservation: &Reservation, lease: Duration) -> Result<bool> {
@@ -221,6 +223,60 @@ impl Catalogue for PostgresCatalogue {
 
     async fn expire_leases_of(&self, holder: Uuid) -> Result<u64> {
         call!(self, reservation::expire_leases_of, holder)
+    }
+
+    async fn begin_upload(
+        &self,
+        upload: &ResumableUpload,
+        judged_at: Revision,
+        lifetime: Duration,
+    ) -> Result<Reserved> {
+        call!(self, reservation::reserve, &upload.reservation, judged_at, lifetime, Some(upload))
+    }
+
+    async fn upload(&self, id: Uuid) -> Result<Option<ResumableUpload>> {
+        call!(self, upload::find, id)
+    }
+
+    async fn uploads(&self) -> Result<Vec<ResumableUpload>> {
+        call!(self, upload::all)
+    }
+
+    async fn lock_upload(
+        &self,
+        id: Uuid,
+        locker: Locker,
+        lease: Duration,
+        lifetime: Duration,
+    ) -> Result<UploadLock> {
+        call!(self, upload::lock, id, locker, lease, lifetime)
+    }
+
+    async fn keep_upload(
+        &self,
+        id: Uuid,
+        locker: Locker,
+        progress: Option<&UploadProgress>,
+        lease: Duration,
+        lifetime: Duration,
+    ) -> Result<bool> {
+        call!(self, upload::keep, id, locker, progress, lease, lifetime)
+    }
+
+    async fn declare_upload(&self, id: Uuid, declared: &serde_json::Value) -> Result<bool> {
+        call!(self, upload::declare, id, declared)
+    }
+
+    async fn unlock_upload(&self, id: Uuid, locker: Locker) -> Result<()> {
+        call!(self, upload::unlock, id, locker)
+    }
+
+    async fn take_upload(&self, id: Uuid, locker: Locker, holder: Uuid, lease: Duration) -> Result<bool> {
+        call!(self, upload::take, id, locker, holder, lease)
+    }
+
+    async fn product_of_image(&self, image: Uuid) -> Result<Option<ProductName>> {
+        call!(self, upload::product_of_image, image)
     }
 
     async fn publish(

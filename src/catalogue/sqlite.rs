@@ -5,6 +5,7 @@
 //! - `audit`: the log of the changes, and its chain
 //! - `describe`: what a release says of itself, and its documents
 //! - `reservation`: who may write a key
+//! - `upload`: uploads that may be resumed
 //! - `rows`: how values are stored
 //!
 //! # Invariants
@@ -33,8 +34,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Audit, AuditEntry, AuditPage, Catalogue, Changes, Description, Heard, Listener, NewImage, Promote,
-    Reservation, Reserved, Written, failure, stored,
+    Audit, AuditEntry, AuditPage, Catalogue, Changes, Description, Heard, Listener, Locker, NewImage,
+    Promote, Reservation, Reserved, ResumableUpload, UploadLock, UploadProgress, Written, failure, stored,
 };
 use crate::{
     domain::{
@@ -49,6 +50,7 @@ mod describe;
 mod read;
 mod reservation;
 mod rows;
+mod upload;
 mod write;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -240,6 +242,82 @@ impl Catalogue for SqliteCatalogue {
         let expired = reservation::expire_leases_of(&mut transaction, holder).await?;
         transaction.commit().await?;
         Ok(expired)
+    }
+
+    async fn begin_upload(
+        &self,
+        upload: &ResumableUpload,
+        judged_at: Revision,
+        lifetime: Duration,
+    ) -> Result<Reserved> {
+        let mut transaction = self.begin().await?;
+        let reserved =
+            reservation::reserve(&mut transaction, &upload.reservation, judged_at, lifetime).await?;
+        if reserved == Reserved::Granted {
+            upload::insert(&mut transaction, upload).await?;
+        }
+        transaction.commit().await?;
+        Ok(reserved)
+    }
+
+    async fn upload(&self, id: Uuid) -> Result<Option<ResumableUpload>> {
+        upload::find(&mut *self.snapshot().await?, id).await
+    }
+
+    async fn uploads(&self) -> Result<Vec<ResumableUpload>> {
+        upload::all(&mut *self.snapshot().await?).await
+    }
+
+    async fn lock_upload(
+        &self,
+        id: Uuid,
+        locker: Locker,
+        lease: Duration,
+        lifetime: Duration,
+    ) -> Result<UploadLock> {
+        let mut transaction = self.begin().await?;
+        let lock = upload::lock(&mut transaction, id, locker, lease, lifetime).await?;
+        transaction.commit().await?;
+        Ok(lock)
+    }
+
+    async fn keep_upload(
+        &self,
+        id: Uuid,
+        locker: Locker,
+        progress: Option<&UploadProgress>,
+        lease: Duration,
+        lifetime: Duration,
+    ) -> Result<bool> {
+        let mut transaction = self.begin().await?;
+        let kept = upload::keep(&mut transaction, id, locker, progress, lease, lifetime).await?;
+        transaction.commit().await?;
+        Ok(kept)
+    }
+
+    async fn declare_upload(&self, id: Uuid, declared: &serde_json::Value) -> Result<bool> {
+        let mut transaction = self.begin().await?;
+        let changed = upload::declare(&mut transaction, id, declared).await?;
+        transaction.commit().await?;
+        Ok(changed)
+    }
+
+    async fn unlock_upload(&self, id: Uuid, locker: Locker) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        upload::unlock(&mut transaction, id, locker).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn take_upload(&self, id: Uuid, locker: Locker, holder: Uuid, lease: Duration) -> Result<bool> {
+        let mut transaction = self.begin().await?;
+        let taken = upload::take(&mut transaction, id, locker, holder, lease).await?;
+        transaction.commit().await?;
+        Ok(taken)
+    }
+
+    async fn product_of_image(&self, image: Uuid) -> Result<Option<ProductName>> {
+        upload::product_of_image(&mut *self.snapshot().await?, image).await
     }
 
     async fn publish(

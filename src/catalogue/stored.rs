@@ -14,7 +14,7 @@ use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Audit, Description, Reservation};
+use super::{Audit, Description, Reservation, ResumableUpload, UploadKind, UploadProgress};
 
 use crate::{
     domain::{
@@ -91,6 +91,18 @@ pub(super) struct ReservationRow {
     pub hardware: Vec<String>,
     pub holder: Uuid,
     pub expired: bool,
+}
+
+pub(super) struct UploadRow {
+    pub reservation: ReservationRow,
+    pub kind: String,
+    pub created_at: DateTime<Utc>,
+    pub declared: serde_json::Value,
+    pub stored: serde_json::Value,
+    pub size: Option<i64>,
+    pub received: i64,
+    pub expires_at: DateTime<Utc>,
+    pub locked: bool,
 }
 
 /// [`ProductSettings`] as stored. Unlike those, it ignores what it does not know: while replicas are upgraded one by
@@ -248,6 +260,25 @@ impl ReservationRow {
             holder: self.holder,
         };
         Ok((reservation, self.expired))
+    }
+}
+
+impl UploadRow {
+    pub fn into_upload(self) -> Result<ResumableUpload> {
+        Ok(ResumableUpload {
+            reservation: self.reservation.into_reservation()?.0,
+            kind: UploadKind::parse(&self.kind)
+                .ok_or_else(|| Error::internal(format!("a stored upload is of kind {:?}", self.kind)))?,
+            created_at: self.created_at,
+            declared: self.declared,
+            progress: UploadProgress {
+                size: self.size.map(count).transpose()?,
+                received: count(self.received)?,
+                stored: self.stored,
+            },
+            expires_at: self.expires_at,
+            locked: self.locked,
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use ureq::{
     Agent, Body, RequestBuilder,
     config::ConfigBuilder,
-    http::{Response, StatusCode, header},
+    http::{HeaderMap, Response, StatusCode, header},
     tls::{RootCerts, TlsConfig, TlsProvider},
     typestate::{AgentScope, WithBody, WithoutBody},
 };
@@ -46,6 +46,8 @@ pub struct Answer {
     pub status: u16,
     /// When to ask again, if it says so.
     pub retry_after: Option<Duration>,
+    /// Its headers.
+    pub headers: HeaderMap,
     /// The body; `null` if there is none.
     pub document: Value,
 }
@@ -141,7 +143,7 @@ impl Client {
     /// When there is no answer, or none of 2xx.
     pub fn get_bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
         let request: RequestBuilder<WithoutBody> = self.agent.get(self.server.url.join(path));
-        Ok(self.receive(self.authorized(request).call())?.2)
+        Ok(self.receive(self.authorized(request).call())?.3)
     }
 
     /// `POST` of a JSON document.
@@ -151,6 +153,40 @@ impl Client {
     pub fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
         let request: RequestBuilder<WithBody> = self.agent.post(self.server.url.join(path));
         self.finish(self.authorized(request).send_json(body))
+    }
+
+    /// `HEAD` with these headers.
+    ///
+    /// # Errors
+    /// When there is no answer, or none of 2xx.
+    pub fn head(&self, path: &str, headers: &[(&str, String)]) -> Result<Answer, Failure> {
+        let mut request: RequestBuilder<WithoutBody> = self.agent.head(self.server.url.join(path));
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        self.finish(self.authorized(request).call())
+    }
+
+    /// `POST` with these headers and no body.
+    ///
+    /// # Errors
+    /// When there is no answer, or none of 2xx.
+    pub fn post_headers(&self, path: &str, headers: &[(&str, String)]) -> Result<Answer, Failure> {
+        let mut request: RequestBuilder<WithBody> = self.agent.post(self.server.url.join(path));
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        self.finish(self.authorized(request).send_empty())
+    }
+
+    /// `POST` with these query parameters and no body.
+    ///
+    /// # Errors
+    /// When there is no answer, or none of 2xx.
+    pub fn post_query(&self, path: &str, query: &[(&str, String)]) -> Result<Answer, Failure> {
+        let request: RequestBuilder<WithBody> = self.agent.post(self.server.url.join(path));
+        let request = request.query_pairs(query.iter().map(|(key, value)| (*key, value.as_str())));
+        self.finish(self.authorized(request).send_empty())
     }
 
     /// Adds the token.
@@ -166,7 +202,7 @@ impl Client {
     /// # Errors
     /// When there is no answer, or none of 2xx.
     pub fn finish(&self, outcome: Result<Response<Body>, ureq::Error>) -> Result<Answer, Failure> {
-        let (status, retry_after, body) = self.receive(outcome)?;
+        let (status, retry_after, headers, body) = self.receive(outcome)?;
         let document = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&body) };
         let document = document.map_err(|_| {
             let url = &self.server.url;
@@ -175,21 +211,22 @@ impl Client {
                 self.check_option()
             ))
         })?;
-        Ok(Answer { status, retry_after, document })
+        Ok(Answer { status, retry_after, headers, document })
     }
 
-    /// The status, the delay and the body of a 2xx answer.
+    /// The status, the delay, the headers and the body of a 2xx answer.
     fn receive(
         &self,
         outcome: Result<Response<Body>, ureq::Error>,
-    ) -> Result<(u16, Option<Duration>, Vec<u8>), Failure> {
+    ) -> Result<(u16, Option<Duration>, HeaderMap, Vec<u8>), Failure> {
         let mut response = outcome.map_err(|error| self.no_answer(&error))?;
         let status = response.status();
         let retry_after = response.headers().get(header::RETRY_AFTER).and_then(delay);
-        let location = response.headers().get(header::LOCATION).cloned();
+        let headers = response.headers().clone();
+        let location = headers.get(header::LOCATION);
         let body = response.body_mut().with_config().limit(LARGEST_ANSWER).read_to_vec();
         if status.is_redirection() {
-            let target = location.as_ref().and_then(|target| target.to_str().ok()).unwrap_or("elsewhere");
+            let target = location.and_then(|target| target.to_str().ok()).unwrap_or("elsewhere");
             return Err(Failure::yours(format!(
                 "{} redirects to {target}; name the right server by {}",
                 self.server.url,
@@ -201,7 +238,7 @@ impl Client {
             return Err(self.refused(status, retry_after, &body.unwrap_or_default()));
         }
         let body = body.map_err(|error| self.no_answer(&error))?;
-        Ok((status.as_u16(), retry_after, body))
+        Ok((status.as_u16(), retry_after, headers, body))
     }
 
     fn refused(&self, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Failure {
@@ -219,7 +256,7 @@ impl Client {
                 text.trim().chars().take(SHOWN).map(|c| if c == '\n' { ' ' } else { c }).collect();
             let said = if start.is_empty() { String::new() } else { format!(": {start}") };
             let message = format!("{} answered {status}{said}; {}", self.server.url, self.check_option());
-            return Failure { code, retry, ..Failure::yours(message) };
+            return Failure { code, retry, status: Some(status.as_u16()), ..Failure::yours(message) };
         };
         let mut message = problem.detail;
         match (&self.token, status) {
@@ -234,7 +271,7 @@ impl Client {
             }
             _ => {}
         }
-        Failure { code, message, reasons: problem.reasons, document, retry }
+        Failure { code, message, reasons: problem.reasons, document, retry, status: Some(status.as_u16()) }
     }
 
     /// Why there is no answer.

@@ -15,6 +15,7 @@ mod backup;
 mod check;
 mod client;
 mod connection;
+mod direct;
 mod explain;
 mod health;
 mod inspect;
@@ -31,6 +32,7 @@ mod release;
 mod releases;
 #[cfg(test)]
 mod replay;
+mod resumable;
 mod server_run;
 mod server_side;
 mod table;
@@ -217,6 +219,8 @@ mod tests {
             "firmament product create thermo-x --hardware rev-a --hardware rev-b --max-image-bytes 5",
             "firmament product list",
             "firmament publish f.bin --product p --version v1.4.0 --hardware a --hardware b --channel c --notes n",
+            "firmament publish f.bin --product p --version 1.4.0 --resumable-above 0",
+            "firmament publish f.bin --product p --version 1.4.0 --direct",
             "firmament promote --product p --version 1.4.0 --channel stable",
             "firmament recall --product p --version 1.4.0 --reason broken",
             "firmament releases --product p --json",

@@ -55,6 +55,8 @@ pub struct Failure {
     pub document: Option<Value>,
     /// Whether the very same request may succeed later, and when.
     pub retry: Retry,
+    /// The status, if there was an answer.
+    pub status: Option<u16>,
 }
 
 /// Whether to try again.
@@ -69,7 +71,14 @@ pub enum Retry {
 impl Failure {
     /// The caller's mistake.
     pub fn yours(message: impl Into<String>) -> Self {
-        Self { code: YOURS, message: message.into(), reasons: Vec::new(), document: None, retry: Retry::No }
+        Self {
+            code: YOURS,
+            message: message.into(),
+            reasons: Vec::new(),
+            document: None,
+            retry: Retry::No,
+            status: None,
+        }
     }
 
     /// A failure of the server, or of the way to it.
@@ -79,7 +88,7 @@ impl Failure {
 
     /// Whether the server refused with this status.
     pub fn is_status(&self, status: u16) -> bool {
-        self.document.as_ref().is_some_and(|document| document["status"] == status)
+        self.status == Some(status)
     }
 
     /// The document for `--json`: the server's own, or one of the same shape.

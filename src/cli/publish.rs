@@ -2,7 +2,8 @@
 //!
 //! The file is hashed first, so that the server knows the digest before the body and verifies it; then it is sent
 //! ([`super::upload`]), again if the server is busy or the connection fails: a publish is idempotent, since the
-//! very same image is answered with 200.
+//! very same image is answered with 200. A large file goes in pieces ([`super::resumable`]), so that a dropped link, or
+//! this command being stopped, costs no more than what was on its way.
 
 use std::{
     fs::File,
@@ -18,11 +19,12 @@ use sha2::{Digest, Sha256};
 use super::{
     client::{Answer, Client},
     connection::{ClientOptions, Listener},
-    inspect, offers,
+    direct, inspect, offers,
     output::{Failure, Report, Retry, Terminal},
     progress::Progress,
+    resumable::{self, Image},
     table::{exact_size, names, plain, size},
-    upload::{self, Sent, Upload},
+    upload::{self, Sent, Upload, Verb},
     verdict,
 };
 use crate::{
@@ -83,6 +85,12 @@ pub struct PublishArguments {
     /// Offer it although devices would be left without a way to it
     #[arg(long)]
     allow_stranding: bool,
+    /// Send files that are larger than this so that they can be resumed, by the same command too; 0 = always
+    #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024 * 1024)]
+    resumable_above: u64,
+    /// Send the parts straight to the bucket, side by side; the server reads them back and checks them
+    #[arg(long)]
+    direct: bool,
     /// How often to try again when the server is busy or cannot be reached
     #[arg(long, value_name = "TIMES", default_value_t = 3)]
     retries: u32,
@@ -100,17 +108,37 @@ pub fn run(arguments: &PublishArguments, terminal: &Terminal) -> Result<Report, 
     let (mut file, bytes) = open(&arguments.file)?;
     let client = Client::publisher(&arguments.connection)?;
     let sha256 = hash(&mut file, bytes, &arguments.file, terminal)?;
-    let digest = format!("sha-256=:{}:", STANDARD.encode(sha256));
-    let path = match version(arguments, &client, &mut file, bytes, terminal)? {
-        Some(version) => format!("/v1/products/{}/releases/{version}/images", arguments.product),
-        None => format!("/v1/products/{}/images", arguments.product),
-    };
     let mut query = query(arguments, &filename);
     if let Some(signature) = &arguments.signature {
         query.push(("signature", verdict::read_signature(signature)?));
     }
-    let upload = Upload { path: &path, query: &query, size: bytes, digest: &digest };
-    let answer = send(&client, &upload, &mut file, arguments.retries, terminal)?;
+    let product = arguments.product.to_string();
+    let version = version(arguments, &client, &mut file, bytes, terminal)?;
+    // Neither a trial nor an upload whose version is still to be found in it is worth resuming.
+    let whole = || version.clone().filter(|_| !arguments.dry_run).map(|version| version.to_string());
+    let answer = match whole() {
+        Some(version) if arguments.direct => {
+            let image = Image { product, version, facts: &query, size: bytes, sha256 };
+            direct::send(&client, &image, &arguments.file, arguments.retries, terminal)?
+        }
+        Some(version) if bytes > arguments.resumable_above => {
+            let image = Image { product, version, facts: &query, size: bytes, sha256 };
+            resumable::send(&client, &image, &mut file, arguments.retries, terminal)?
+        }
+        _ => {
+            let path = match &version {
+                Some(version) => format!("/v1/products/{product}/releases/{version}/images"),
+                None => format!("/v1/products/{product}/images"),
+            };
+            let headers = [
+                ("Content-Type", "application/octet-stream".to_owned()),
+                ("Repr-Digest", format!("sha-256=:{}:", STANDARD.encode(sha256))),
+            ];
+            let (verb, from) = (Verb::Post, 0);
+            let upload = Upload { verb, path: &path, query: &query, headers: &headers, from, size: bytes };
+            send(&client, &upload, &mut file, arguments.retries, terminal)?
+        }
+    };
     if arguments.dry_run {
         verdict::report(answer, terminal)
     } else {
@@ -256,19 +284,29 @@ fn send(
             }
             Err(failure) => failure,
         };
-        let Retry::After(asked) = failure.retry else { return Err(failure) };
-        let wait = asked.unwrap_or_else(|| Duration::from_secs(1 << tried.min(5)));
-        if tried == retries || wait > LONGEST_WAIT {
-            return Err(failure);
-        }
+        wait(failure, tried, retries, terminal)?;
         tried += 1;
-        let (message, seconds) = (plain(&failure.message), wait.as_secs_f32().ceil());
-        terminal.note(&format!("{message}\ntrying again in {seconds} s ({tried} of {retries})"));
-        std::thread::sleep(wait);
     }
 }
 
-fn throughput(bytes: u64, took: Duration) -> String {
+/// Waits before the next try, if there is to be one.
+///
+/// # Errors
+/// The failure itself, when another try would be in vain or there were enough.
+pub fn wait(failure: Failure, tried: u32, retries: u32, terminal: &Terminal) -> Result<(), Failure> {
+    let Retry::After(asked) = failure.retry else { return Err(failure) };
+    let wait = asked.unwrap_or_else(|| Duration::from_secs(1 << tried.min(5)));
+    if tried >= retries || wait > LONGEST_WAIT {
+        return Err(failure);
+    }
+    let (message, seconds, tried) = (plain(&failure.message), wait.as_secs_f32().ceil(), tried + 1);
+    terminal.note(&format!("{message}\ntrying again in {seconds} s ({tried} of {retries})"));
+    std::thread::sleep(wait);
+    Ok(())
+}
+
+/// How much in which time.
+pub fn throughput(bytes: u64, took: Duration) -> String {
     let seconds = took.as_secs_f64().max(0.001);
     // A rate for people: the sign is never negative and a fraction of a byte is nothing.
     let rate = (bytes as f64 / seconds) as u64;

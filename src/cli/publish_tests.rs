@@ -37,6 +37,8 @@ impl Setting {
             allow_downgrade: false,
             reason: None,
             allow_same_bytes: false,
+            resumable_above: u64::MAX,
+            direct: false,
             retries: 0,
             connection: self.server.options(),
         }

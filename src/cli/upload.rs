@@ -1,15 +1,15 @@
-//! Sends one file as the body of one request, so that the server's answer is never lost.
+//! Sends one file, or the rest of it, as the body of one request, so that the server's answer is never lost.
 //!
 //! The request asks first (`Expect: 100-continue`): a server that refuses on the declared facts answers before a
 //! byte of the image is sent. A server may also answer in the middle of the body and close; [`super::answer_first`]
 //! sees to it that this answer is read, and the body here stops reading the file.
 //!
-//! It sends once: whether to try again is [`super::publish`]'s decision.
+//! It sends once: whether to try again is for [`super::publish`] and [`super::resumable`] to decide.
 
 use std::{
     cell::RefCell,
     fs::File,
-    io::{self, Read, Seek},
+    io::{self, Read, Seek, SeekFrom},
     sync::Arc,
     time::Duration,
 };
@@ -40,14 +40,27 @@ const STUCK: Duration = Duration::from_secs(60);
 
 /// What to send, and where.
 pub struct Upload<'a> {
+    /// How.
+    pub verb: Verb,
     /// The path, which begins with `/`.
     pub path: &'a str,
     /// The query parameters.
     pub query: &'a [(&'a str, String)],
+    /// Headers that say what it is.
+    pub headers: &'a [(&'a str, String)],
+    /// Where to begin in the file.
+    pub from: u64,
     /// The file's size when it was hashed.
     pub size: u64,
-    /// The value of `Repr-Digest`.
-    pub digest: &'a str,
+}
+
+/// How a file is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// As a whole.
+    Post,
+    /// As a piece of it.
+    Patch,
 }
 
 /// The outcome of sending once, and how many bytes of the file were taken.
@@ -58,7 +71,7 @@ pub struct Sent {
     pub bytes: u64,
 }
 
-/// Sends the file from its start.
+/// Sends the file from where it says to its end.
 pub fn send(client: &Client, upload: &Upload<'_>, file: &mut File, progress: &mut Progress) -> Sent {
     let state = Arc::new(BodyState::default());
     let config = settings(client.server(), ANSWER)
@@ -73,17 +86,24 @@ pub fn send(client: &Client, upload: &Upload<'_>, file: &mut File, progress: &mu
             .chain(KeepEarlyAnswer);
     let agent = Agent::with_parts(config, connector, DefaultResolver::default());
     let failed = RefCell::new(None);
-    let mut body = FileBody { file, left: upload.size, sent: 0, state: &state, progress, failed: &failed };
-    let outcome = match body.file.rewind() {
+    let left = upload.size.saturating_sub(upload.from);
+    let mut body =
+        FileBody { file, from: upload.from, left, sent: 0, state: &state, progress, failed: &failed };
+    let outcome = match body.file.seek(SeekFrom::Start(upload.from)) {
         Err(error) => Err(ureq::Error::Io(body.fail(error))),
-        Ok(()) => {
-            let request = agent
-                .post(client.server().url.join(upload.path))
+        Ok(_) => {
+            let url = client.server().url.join(upload.path);
+            let request = match upload.verb {
+                Verb::Post => agent.post(url),
+                Verb::Patch => agent.patch(url),
+            };
+            let mut request = request
                 .query_pairs(upload.query.iter().map(|(key, value)| (*key, value.as_str())))
-                .header(header::CONTENT_TYPE, "application/octet-stream")
-                .header(header::CONTENT_LENGTH, upload.size)
-                .header(header::EXPECT, "100-continue")
-                .header("Repr-Digest", upload.digest);
+                .header(header::CONTENT_LENGTH, left)
+                .header(header::EXPECT, "100-continue");
+            for (name, value) in upload.headers {
+                request = request.header(*name, value);
+            }
             client.authorized(request).send(SendBody::from_reader(&mut body))
         }
     };
@@ -95,7 +115,7 @@ pub fn send(client: &Client, upload: &Upload<'_>, file: &mut File, progress: &mu
             ..Failure::ours(format!(
                 "{} closed the connection after {} of {} without an answer. Try again, and look at the server's log",
                 client.server().url,
-                size(bytes),
+                size(upload.from + bytes),
                 size(upload.size)
             ))
         }),
@@ -107,6 +127,7 @@ pub fn send(client: &Client, upload: &Upload<'_>, file: &mut File, progress: &mu
 /// The file as a body; counts, and stops reading when nobody takes it.
 struct FileBody<'a> {
     file: &'a mut File,
+    from: u64,
     left: u64,
     sent: u64,
     state: &'a BodyState,
@@ -145,7 +166,7 @@ impl Read for FileBody<'_> {
         };
         self.left -= count as u64;
         self.sent += count as u64;
-        self.progress.at(self.sent);
+        self.progress.at(self.from + self.sent);
         if self.left == 0 {
             self.progress.say("waiting for the server");
         }

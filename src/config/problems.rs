@@ -28,6 +28,10 @@ impl Settings {
             publisher.max_image_bytes == 0,
             "publisher.max_image_bytes is 0: nothing could be published".into(),
         );
+        wrong(
+            publisher.upload_lifetime < Duration::from_secs(1),
+            "publisher.upload_lifetime: use at least 1s, better hours".into(),
+        );
         wrong(publisher.max_connections == 0, "publisher.max_connections is 0: nobody could connect".into());
         wrong(self.device.max_connections == 0, "device.max_connections is 0: nobody could connect".into());
         wrong(self.device.max_downloads == 0, "device.max_downloads is 0: nobody could download".into());

@@ -13,6 +13,11 @@ impl<'a> Query<'a> {
         Self(form_urlencoded::parse(text.unwrap_or_default().as_bytes()).collect())
     }
 
+    /// Parameters that came in another form.
+    pub(super) fn of(pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>) -> Self {
+        Self(pairs)
+    }
+
     /// A parameter that may be there once; an empty one is as good as none.
     pub(super) fn optional(&self, name: &str) -> Result<Option<&str>> {
         let mut values = self.all(name);

@@ -3,10 +3,11 @@
 //! What a publish leaves is found through its reservation: it was there before the first byte went to the bucket,
 //! and goes only with the commit or after the cleaning. So a pass asks the catalogue for reservations whose lease
 //! has run out, takes each over, and removes its uploads, its object without a row, and the reservation itself.
-//! A publish that is under way renews its lease and is never touched.
+//! A publish that is under way renews its lease and is never touched. A resumable upload is a reservation like any
+//! other, with a lease of hours that each piece renews.
 //!
 //! Multipart uploads that no reservation covers (their row was lost with a database) are aborted once they are a
-//! day old: they hold no complete image. Objects that no row names are counted and reported, never removed: they
+//! day old: they hold no complete image; so are pieces of resumable uploads that no catalogue knows. Objects that no row names are counted and reported, never removed: they
 //! may be another's, or, after the database was restored from a backup, the last copy of an acknowledged image.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use super::Reconciler;
 use crate::{
+    bucket::upload_of_scratch,
     error::Result,
     publishing::{Publishing, key_of},
 };
@@ -92,17 +94,40 @@ impl OrphansJob {
         Ok(aborted)
     }
 
+    /// Of these uploads' pieces, those of uploads that have no reservation and are old.
+    async fn remove_unknown_pieces(&self, uploads: BTreeSet<Uuid>) -> Result<()> {
+        if uploads.is_empty() {
+            return Ok(());
+        }
+        let reservations = self.publishing.catalogue.reservations().await?;
+        let known: BTreeSet<Uuid> = reservations.iter().map(|(reservation, _)| reservation.id).collect();
+        let old = Utc::now() - UNKNOWN_UPLOAD_HOLD;
+        for id in uploads.difference(&known) {
+            // Version 7: the time is in the id.
+            let began = id.get_timestamp().map(|at| i64::try_from(at.to_unix().0).unwrap_or(i64::MAX));
+            if began.is_some_and(|began| began < old.timestamp()) {
+                self.publishing.bucket.remove_scratch(*id).await?;
+                tracing::info!(upload = %id, "removed the pieces of an upload that nobody claims");
+            }
+        }
+        Ok(())
+    }
+
     async fn count_rowless_objects(&self) -> Result<()> {
         let mut rowless = 0;
+        let mut pieces = BTreeSet::new();
         let mut after: Option<String> = None;
         loop {
             let page = self.publishing.bucket.list(after.as_deref()).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.key.clone());
+            pieces.extend(page.iter().filter_map(|object| upload_of_scratch(&object.key)));
             let keys: Vec<String> = page.into_iter().map(|object| object.key).collect();
+            let keys: Vec<String> = keys.into_iter().filter(|key| upload_of_scratch(key).is_none()).collect();
             let known = self.publishing.catalogue.known_keys(&keys).await?;
             rowless += keys.iter().filter(|key| !known.contains(*key)).count();
         }
+        self.remove_unknown_pieces(pieces).await?;
         // Uploads that finish between listing and asking are counted once too often; the next look mends it.
         self.publishing.metrics.rowless_objects.set(i64::try_from(rowless).unwrap_or(i64::MAX));
         if rowless > 0 {

@@ -6,10 +6,20 @@
 pub const POINTS: [&str; 8] =
     ["admitted", "reserved", "first-bytes", "flushed", "verified", "completed", "committed", "answered"];
 
+/// Every place in the life of a resumable upload, in order; then come `committed` and `answered`.
+pub const UPLOAD_POINTS: [&str; 6] = [
+    "upload-created",
+    "upload-part",
+    "upload-parked",
+    "upload-completing",
+    "upload-completed",
+    "upload-sealed",
+];
+
 /// Kills the process if the environment says so.
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {
-    debug_assert!(POINTS.contains(&name), "{name} is not listed");
+    debug_assert!(POINTS.contains(&name) || UPLOAD_POINTS.contains(&name), "{name} is not listed");
     if std::env::var("FIRMAMENT_CRASH_AT").is_ok_and(|at| at == name) {
         let me = std::process::id().to_string();
         // SIGKILL runs no destructor and flushes nothing, which abort() and exit() would.

@@ -1,4 +1,4 @@
-//! The use cases of a release's life: publish, promote, recall, and cleaning up after a publish that ended badly.
+//! The use cases of a release's life: publish (in one request, or in pieces: [`resumable`]), promote, recall, and cleaning up after a publish that ended badly.
 //! Here version check, bucket and catalogue meet; handlers and reconcilers only call it.
 //!
 //! # Publish, step by step (`publish.rs`)
@@ -54,11 +54,12 @@ mod failure;
 pub mod intake;
 mod lease;
 mod publish;
+pub mod resumable;
 
 pub use change::{Changed, Promotion, Recalling, Repathing, release_of};
 pub use describe::{Described, Describing, Saying, unknown as unknown_attachment};
 pub use dry_run::{Judged, Verdict};
-pub use failure::body_interrupted;
+pub use failure::{CHECKSUM_MISMATCH, UPLOAD_LOCKED, body_interrupted};
 pub use publish::{Publication, Published};
 
 use lease::Held;
@@ -82,6 +83,8 @@ pub struct Publishing {
     pub limits: Limits,
     /// Bounds the uploads under way.
     pub uploads: Semaphore,
+    /// How long a resumable upload lives that nobody goes on with.
+    pub upload_lifetime: Duration,
     /// Woken after every change.
     pub changed: Arc<Notify>,
     /// Counts.
@@ -125,6 +128,7 @@ impl Publishing {
             held.check()?;
             self.bucket.abort_upload(&upload).await?;
         }
+        self.bucket.remove_scratch(reservation.id).await?;
         // While the reservation is held, nobody can add a row for this key.
         if !self.catalogue.known_keys(&[key.to_owned()]).await?.contains(key) {
             match self.bucket.head(key).await? {

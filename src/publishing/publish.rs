@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     bucket::{ObjectFacts, StoredObject, Upload},
-    catalogue::{Actor, Reservation, Reserved},
+    catalogue::{Actor, Reservation, Reserved, is_of_upload},
     domain::{Policy, ProductName, ProductState},
-    error::{Error, Kind, Result},
+    error::Result,
     version_check::{self, Admission, Arrived, Candidate, Reason},
 };
 
@@ -84,7 +84,7 @@ impl Publishing {
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let _permit = self.permit()?;
+        let _permit = self.uploads.try_acquire().map_err(|_| failure::too_many_uploads())?;
         match self.start(request).await? {
             Start::Same(state, image) => self.offer_again(request, state, image).await,
             Start::Occupied { largest, policy } => {
@@ -165,17 +165,13 @@ impl Publishing {
                 }
                 Reserved::Held { by, expired: true } => self.clean_up_after(&by).await?,
                 Reserved::Held { .. } if self.abort.is_cancelled() => return Err(failure::stopping()),
+                // It may take hours, or never end.
+                Reserved::Held { by, expired: false } if is_of_upload(&by) => {
+                    return Err(failure::unfinished(&by));
+                }
                 Reserved::Held { by, expired: false } => {
                     if Instant::now() > patience {
-                        return Err(Error::new(
-                            Kind::Busy,
-                            "upload-in-progress",
-                            format!(
-                                "another upload of {} {} is still under way: try again",
-                                by.product, by.version
-                            ),
-                        )
-                        .retry_after(LEASE));
+                        return Err(failure::in_progress(&by));
                     }
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
@@ -190,7 +186,7 @@ impl Publishing {
     }
 
     /// What the key holds before the upload; also whether the bucket answers at all, before the body is read.
-    async fn look(&self, reservation: &Reservation) -> Result<Option<StoredObject>> {
+    pub(super) async fn look(&self, reservation: &Reservation) -> Result<Option<StoredObject>> {
         let key = key_of(reservation);
         match tokio::time::timeout(BUCKET_ANSWERS, self.bucket.head(key.as_str())).await {
             Ok(found) => found,

@@ -39,6 +39,7 @@ impl House {
             holder: Uuid::now_v7(),
             limits: Limits { max_image_bytes: 1_000_000 },
             uploads: Semaphore::new(2),
+            upload_lifetime: std::time::Duration::from_secs(60),
             changed: Arc::new(Notify::new()),
             metrics: Arc::new(Metrics::new()),
             abort: CancellationToken::new(),

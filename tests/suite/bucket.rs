@@ -2,6 +2,7 @@
 //!
 //! - [`store`]: a bucket of either kind for one test
 //! - [`cases`]: what both kinds promise
+//! - [`resumable`]: objects that come in pieces
 //! - [`gateway`]: S3 alone: headers, paging, styles, refusals
 //! - [`faults`]: a store that hangs, is overloaded, or loses its answers
 //! - [`wire`]: a server that shows what is sent
@@ -9,6 +10,7 @@
 mod cases;
 mod faults;
 mod gateway;
+mod resumable;
 pub(crate) mod store;
 mod wire;
 

@@ -26,6 +26,7 @@ mod on_sqlite_only;
 mod products;
 mod publishing;
 mod reservations;
+mod uploads;
 
 /// Far longer than any test.
 const LEASE: Duration = Duration::from_secs(600);
@@ -93,6 +94,17 @@ conformance! {
         known_keys_are_those_of_images,
         the_audit_log_tells_who_did_what,
         a_text_with_nul_is_refused;
+    uploads:
+        an_upload_comes_back_exactly,
+        a_place_is_held_by_an_upload_as_by_a_publish,
+        an_upload_ends_with_its_reservation,
+        a_publish_ends_the_upload_and_its_image_is_found,
+        a_lock_has_one_holder_until_it_runs_out,
+        many_lockers_have_one_winner,
+        only_the_locker_keeps_progress,
+        an_upload_that_is_written_to_does_not_expire,
+        an_expired_upload_is_gone_and_can_be_claimed,
+        a_taken_upload_takes_no_more;
     changes:
         pages_tell_everything_in_order,
         a_product_that_changed_is_told_once_with_all_it_has,

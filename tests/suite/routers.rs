@@ -82,6 +82,7 @@ impl House {
             holder: uuid::Uuid::now_v7(),
             limits: Limits { max_image_bytes: 1000 },
             uploads: Semaphore::new(2),
+            upload_lifetime: std::time::Duration::from_secs(3600),
             changed: Arc::new(Notify::new()),
             metrics: Arc::clone(&metrics),
             abort: Default::default(),
@@ -175,7 +176,10 @@ async fn nothing_but_health_metrics_and_openapi_goes_without_a_token() {
             } else {
                 assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
                 assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
-                problem(response).await;
+                // The answer to HEAD has no body.
+                if method != "head" {
+                    problem(response).await;
+                }
             }
             asked += 1;
         }

@@ -22,7 +22,7 @@ use crate::{
 
 /// Bytes that go to a blocking thread at once: a body comes in pieces of some KiB, and each trip there costs more
 /// than copying them.
-const BUFFER: usize = 256 * 1024;
+pub(super) const BUFFER: usize = 256 * 1024;
 
 /// An object on its way.
 pub struct DirectoryUpload {
@@ -85,7 +85,7 @@ impl DirectoryUpload {
                 return Err(Error::internal(cause));
             }
             file.sync_all().map_err(|error| guard.failed(error))?;
-            guard.store(&metadata).map_err(|error| guard.failed(error))?;
+            store(&guard.tree, &guard.key, guard.id, &metadata).map_err(|error| guard.failed(error))?;
             guard.armed = false;
             files::prune(&guard.tree.upload(&guard.key, guard.id), &guard.tree.uploads());
 
@@ -113,19 +113,18 @@ impl DirectoryUpload {
 }
 
 impl Guard {
-    /// Gives the metadata and then the bytes their final names. In this order: a crash in between leaves metadata
-    /// without an object, which nobody looks at.
-    fn store(&self, metadata: &Metadata) -> std::io::Result<()> {
-        let Self { tree, key, id, .. } = self;
-        let draft = tree.upload_metadata(key, *id);
-        metadata.write(&draft)?;
-        files::settle(&draft, &tree.metadata(), &tree.metadata_of(key))?;
-        files::settle(&tree.upload(key, *id), &tree.objects(), &tree.object(key))
-    }
-
     fn failed(&self, error: std::io::Error) -> Error {
         failed("storing", &self.tree.upload(&self.key, self.id), error)
     }
+}
+
+/// Gives the metadata and then the bytes their final names. In this order: a crash in between leaves metadata without
+/// an object, which nobody looks at.
+pub(super) fn store(tree: &Tree, key: &ObjectKey, id: Uuid, metadata: &Metadata) -> std::io::Result<()> {
+    let draft = tree.upload_metadata(key, id);
+    metadata.write(&draft)?;
+    files::settle(&draft, &tree.metadata(), &tree.metadata_of(key))?;
+    files::settle(&tree.upload(key, id), &tree.objects(), &tree.object(key))
 }
 
 impl Drop for Guard {

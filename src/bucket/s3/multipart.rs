@@ -31,7 +31,7 @@ use crate::{
 pub(super) const IN_FLIGHT: usize = 4;
 
 /// S3's limit. Ceph takes more, but then no other store could hold the object.
-const MOST_PARTS: i32 = 10_000;
+pub(super) const MOST_PARTS: i32 = 10_000;
 
 /// How long an abort waits for parts on their way before it cuts them off.
 const LAST_PARTS: Duration = Duration::from_secs(5);

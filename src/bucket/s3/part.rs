@@ -60,6 +60,10 @@ impl PartBuffer {
         bytes.advance(taken);
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.bytes.len() == PART_SIZE
     }

@@ -37,7 +37,7 @@ use crate::{
 
 /// The largest object that CopyObject takes. Larger ones keep the metadata of their beginning, without `sha256` and
 /// `md5chksum`: no firmware is near it, and a copy in parts would send gigabytes around for two headers.
-const LARGEST_COPY: u64 = 5 << 30;
+pub(super) const LARGEST_COPY: u64 = 5 << 30;
 
 /// How often and in which steps to look for the object of a Complete that failed: it may still be at it.
 const LOOKS: u32 = 3;
@@ -108,7 +108,7 @@ impl S3Upload {
                     (Ok(()), None)
                 } else {
                     still_mine()?;
-                    (self.add_digests(digests).await, Some(digests.sha256))
+                    (add_digests(&self.bucket, &self.key, &self.facts, digests).await, Some(digests.sha256))
                 }
             }
         };
@@ -175,38 +175,6 @@ impl S3Upload {
         Err(error)
     }
 
-    /// Replaces the metadata by a copy onto itself; see the module's head.
-    async fn add_digests(&self, digests: &Digests) -> Result<()> {
-        let limits = &self.bucket.limits;
-        // AWS moves the bytes inside, which takes longer for gigabytes than sending one part.
-        let time_outs = TimeoutConfig::builder()
-            .connect_timeout(limits.connect)
-            .operation_attempt_timeout(limits.operation)
-            .operation_timeout(limits.operation)
-            .build();
-        self.bucket
-            .client
-            .copy_object()
-            .copy_source(copy_source(&self.bucket.name, self.key.as_str()))
-            .bucket(&*self.bucket.name)
-            .key(self.key.as_str())
-            .metadata_directive(MetadataDirective::Replace)
-            .content_type(self.key.content_type())
-            .content_disposition(self.key.content_disposition())
-            .cache_control(self.key.cache_control())
-            .set_metadata(Some(metadata::render(&self.facts, Some(digests))))
-            .customize()
-            .config_override(aws_sdk_s3::config::Builder::new().timeout_config(time_outs))
-            // A PUT without a body gets none from the SDK, and some stores and proxies answer 411.
-            .mutate_request(|request| {
-                request.headers_mut().insert("content-length", "0");
-            })
-            .send()
-            .await
-            .map_err(|error| failed("adding the digests to the metadata", error))?;
-        Ok(())
-    }
-
     /// Asks the store what it holds now.
     async fn verify(
         &self,
@@ -236,6 +204,43 @@ impl S3Upload {
             }
         }
     }
+}
+
+/// Replaces the metadata by a copy onto itself; see the module's head.
+pub(super) async fn add_digests(
+    bucket: &S3Bucket,
+    key: &ObjectKey,
+    facts: &ObjectFacts,
+    digests: &Digests,
+) -> Result<()> {
+    let limits = &bucket.limits;
+    // AWS moves the bytes inside, which takes longer for gigabytes than sending one part.
+    let time_outs = TimeoutConfig::builder()
+        .connect_timeout(limits.connect)
+        .operation_attempt_timeout(limits.operation)
+        .operation_timeout(limits.operation)
+        .build();
+    bucket
+        .client
+        .copy_object()
+        .copy_source(copy_source(&bucket.name, key.as_str()))
+        .bucket(&*bucket.name)
+        .key(key.as_str())
+        .metadata_directive(MetadataDirective::Replace)
+        .content_type(key.content_type())
+        .content_disposition(key.content_disposition())
+        .cache_control(key.cache_control())
+        .set_metadata(Some(metadata::render(facts, Some(digests))))
+        .customize()
+        .config_override(aws_sdk_s3::config::Builder::new().timeout_config(time_outs))
+        // A PUT without a body gets none from the SDK, and some stores and proxies answer 411.
+        .mutate_request(|request| {
+            request.headers_mut().insert("content-length", "0");
+        })
+        .send()
+        .await
+        .map_err(|error| failed("adding the digests to the metadata", error))?;
+    Ok(())
 }
 
 /// The source of a copy, percent-encoded, as the SDK sends it raw.

@@ -5,22 +5,26 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::super::{
-    Reservation, Reserved,
-    stored::{self, ReservationRow},
+use super::{
+    super::{
+        Reservation, Reserved, ResumableUpload,
+        stored::{self, ReservationRow},
+    },
+    upload,
 };
 use crate::{domain::Revision, error::Result};
 
 /// Takes the reservation, or finds who holds it. Ends in time, as the call that it is part of does: it begins again
-/// only when the one that was in the way has ended in between.
+/// only when the one that was in the way has ended in between. With an upload, that is remembered along with it.
 pub(super) async fn reserve(
     connection: &mut PgConnection,
     reservation: &Reservation,
     judged_at: Revision,
     lease: Duration,
+    upload: Option<&ResumableUpload>,
 ) -> Result<Reserved> {
     loop {
-        match try_reserve(connection, reservation, judged_at, lease).await? {
+        match try_reserve(connection, reservation, judged_at, lease, upload).await? {
             Attempt::Granted => return Ok(Reserved::Granted),
             Attempt::Stale => return Ok(Reserved::Stale),
             Attempt::InTheWay => {}
@@ -45,6 +49,7 @@ async fn try_reserve(
     reservation: &Reservation,
     judged_at: Revision,
     lease: Duration,
+    upload: Option<&ResumableUpload>,
 ) -> Result<Attempt> {
     let mut transaction = connection.begin().await?;
     // Shared: reservations of one product do not wait for each other here, but a change of the product does, so a
@@ -95,6 +100,9 @@ async fn try_reserve(
     if taken.rows_affected() < slots.len() as u64 {
         transaction.rollback().await?;
         return Ok(Attempt::InTheWay);
+    }
+    if let Some(upload) = upload {
+        upload::insert(&mut transaction, upload).await?;
     }
     transaction.commit().await?;
     Ok(Attempt::Granted)

@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{domain::Revision, error::Result};
 
-fn now_micros() -> i64 {
+pub(super) fn now_micros() -> i64 {
     now().timestamp_micros()
 }
 
-fn until(lease: Duration) -> i64 {
+pub(super) fn until(lease: Duration) -> i64 {
     now_micros().saturating_add(stored::stored_lease(lease))
 }
 

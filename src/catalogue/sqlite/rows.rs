@@ -5,7 +5,7 @@ use sqlx::{FromRow, Result, Row, sqlite::SqliteRow};
 use uuid::{Uuid, fmt::Hyphenated};
 
 use super::super::stored::{
-    AttachmentRow, AuditRow, ImageRow, ProductRow, PromotionRow, ReleaseRow, ReservationRow,
+    AttachmentRow, AuditRow, ImageRow, ProductRow, PromotionRow, ReleaseRow, ReservationRow, UploadRow,
 };
 
 /// A list for `json_each`, or for a column.
@@ -135,6 +135,22 @@ impl FromRow<'_, SqliteRow> for ReservationRow {
             hardware: list(row, "hardware")?,
             holder: id(row, "holder")?,
             expired: row.try_get("expired")?,
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for UploadRow {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            reservation: ReservationRow::from_row(row)?,
+            kind: row.try_get("kind")?,
+            created_at: time(row, "created_at")?,
+            declared: value(row, "declared")?,
+            stored: value(row, "stored")?,
+            size: row.try_get("size")?,
+            received: row.try_get("received")?,
+            expires_at: time(row, "expires_at")?,
+            locked: row.try_get("locked")?,
         })
     }
 }

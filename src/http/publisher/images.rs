@@ -46,10 +46,10 @@ use crate::{
 
 /// How long a body that is no longer needed is read on, so that a client that is still sending sees the answer and not
 /// a reset: after a refusal, and after "it is there already", where a client may insist on sending all of it.
-const LINGER_REFUSED: Duration = Duration::from_secs(10);
-const LINGER_SAME: Duration = Duration::from_secs(300);
+pub(super) const LINGER_REFUSED: Duration = Duration::from_secs(10);
+pub(super) const LINGER_SAME: Duration = Duration::from_secs(300);
 
-const PARAMETERS: [&str; 12] = [
+pub(super) const PARAMETERS: [&str; 11] = [
     "filename",
     "hardware",
     "channel",
@@ -61,7 +61,6 @@ const PARAMETERS: [&str; 12] = [
     "allow_same_bytes",
     "allow_stranding",
     "reason",
-    "dry_run",
 ];
 
 /// Publishes an image: stores it, and offers it on `channel` at once if given.
@@ -250,7 +249,7 @@ fn watched(body: Incoming) -> (Incoming, Arc<AtomicBool>) {
 }
 
 /// Reads what a client is still sending, and throws it away.
-async fn linger<E>(mut body: impl Stream<Item = Result<Bytes, E>> + Unpin, patience: Duration) {
+pub(super) async fn linger<E>(mut body: impl Stream<Item = Result<Bytes, E>> + Unpin, patience: Duration) {
     let drained = async { while let Some(Ok(_)) = body.next().await {} };
     let _ = tokio::time::timeout(patience, drained).await;
 }
@@ -259,7 +258,7 @@ fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-fn count(state: &PublisherState, result: &Result<&Published, &Error>) {
+pub(super) fn count(state: &PublisherState, result: &Result<&Published, &Error>) {
     match result {
         Ok(published) => state.metrics.publish(if published.created { "created" } else { "same" }),
         Err(error) if error.reasons().is_empty() => state.metrics.publish(error.code()),
@@ -294,6 +293,22 @@ fn publication(
     query: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<Publication> {
+    let query = Query::parse(query);
+    let mut publication = declared(caller, product, version, &query)?;
+    query.only(&[&PARAMETERS[..], &["dry_run"]].concat())?;
+    refuse_wrapped_bodies(headers)?;
+    publication.candidate.size = content_length(headers)?;
+    publication.candidate.sha256 = repr_digest(headers)?;
+    Ok(publication)
+}
+
+/// What the parameters declare of an image, but for its size and digest; also whether the caller may publish it.
+pub(super) fn declared(
+    caller: &Caller,
+    product: &str,
+    version: Option<&str>,
+    query: &Query<'_>,
+) -> Result<Publication> {
     let product = parsed(ProductName::parse(product))?;
     caller.authorize(Scope::Publish, Some(&product))?;
     let is_stated = version.is_none();
@@ -303,8 +318,6 @@ fn publication(
         }
         VersionError::Malformed { .. } => malformed(error.to_string()),
     })?;
-    let query = Query::parse(query);
-    query.only(&PARAMETERS)?;
     let channel = query.optional("channel")?.map(ChannelName::parse).transpose();
     let hardware = query.all("hardware").map(Hardware::parse).collect::<Result<_, _>>();
     let notes = query.optional("notes")?.map(describe::notes).transpose()?;
@@ -317,7 +330,6 @@ fn publication(
         _ => path::upgrade_path(&version, floor, upgrade_from)?,
     };
     let signature = query.optional("signature")?.map(Detached::parse).transpose().map_err(malformed)?;
-    refuse_wrapped_bodies(headers)?;
     Ok(Publication {
         product,
         candidate: Candidate {
@@ -325,8 +337,8 @@ fn publication(
             filename: parsed(FileName::parse(query.required("filename", "app.bin")?))?,
             hardware: parsed(hardware)?,
             channel: parsed(channel)?,
-            size: content_length(headers)?,
-            sha256: repr_digest(headers)?,
+            size: None,
+            sha256: None,
             path,
             signature,
             consent: Consent {

@@ -7,6 +7,7 @@
 //! | `PUT /v1/products/{product}` | admin | create or update |
 //! | `GET /v1/products`, `/v1/products/{product}` | read | products and what their channels offer |
 //! | `POST /v1/products/{product}/releases/{version}/images` | publish | upload |
+//! | `POST /v1/uploads`, `HEAD`, `PATCH`, `DELETE`, `GET /v1/uploads/{id}` | publish | resumable upload (tus 1.0) |
 //! | `PUT /v1/products/{product}/channels/{channel}` | publish | promote |
 //! | `POST /v1/products/{product}/releases/{version}/recall` | publish | recall |
 //! | `POST /v1/products/{product}/images` | publish | upload, the version taken from the image |
@@ -18,6 +19,8 @@
 //! | `GET /v1/products/{product}/audit`, `/v1/audit` | read | the audit log |
 //! | `GET /v1/status` | read | the reconcilers' last outcomes |
 //! | `GET /metrics` | none | Prometheus text |
+//! | `POST …/images/direct`, `POST /v1/uploads/{id}/complete` | publish | direct upload |
+//! | `OPTIONS /v1/uploads` | any | which tus this is |
 //! | `GET /livez`, `/readyz`, `/openapi.json` | none | health, OpenAPI |
 
 use std::sync::Arc;
@@ -53,6 +56,7 @@ use crate::{
 mod attachments;
 mod audit;
 mod describe;
+mod direct;
 mod explain;
 mod headers;
 mod images;
@@ -61,6 +65,7 @@ mod path;
 mod products;
 mod releases;
 mod stated;
+mod tus;
 mod view;
 
 /// The largest JSON body, in bytes.
@@ -129,6 +134,10 @@ fn routes() -> OpenApiRouter<PublisherState> {
         .routes(routes!(products::put_product, products::get_product))
         .routes(routes!(products::list_products))
         .routes(routes!(images::publish_image))
+        .routes(routes!(direct::begin_direct))
+        .routes(routes!(direct::complete_direct))
+        .routes(routes!(tus::options, tus::begin_upload))
+        .routes(routes!(tus::get_upload, tus::head_upload, tus::append, tus::end_upload, tus::overridden))
         .routes(routes!(releases::promote))
         .routes(routes!(images::publish_stated_image))
         .routes(routes!(releases::recall))

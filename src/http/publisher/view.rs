@@ -8,15 +8,18 @@ use super::PublisherState;
 use crate::{
     api::{
         AttachmentView, ChannelView, ImageView, OfferView, ProductBody, ProductDetail, ProductView,
-        ReleaseState, ReleaseView, SecurityBody, VerdictView,
+        ReleaseState, ReleaseView, SecurityBody, UploadState, UploadView, VerdictView,
     },
     bucket::ObjectKey,
     domain::{
         Attachment, ChannelName, Hardware, Image, Offer, Product, ProductOffers, ProductState, Promotion,
         Release, Version,
     },
-    error::Result,
-    publishing::{Judged, Publication, Verdict},
+    error::{Error, Result},
+    publishing::{
+        Judged, Publication, Verdict,
+        resumable::{Found, shown_offset},
+    },
     version_check::Refusal,
 };
 
@@ -168,6 +171,39 @@ pub(super) fn verdict(publication: &Publication, verdict: Verdict) -> VerdictVie
         reasons,
         warnings: verdict.judgement.warnings,
         facts: verdict.facts,
+    }
+}
+
+pub(super) fn upload(state: &PublisherState, found: &Found) -> Result<UploadView> {
+    match found {
+        Found::Open(upload) => Ok(UploadView {
+            id: upload.reservation.id,
+            state: UploadState::Open,
+            kind: Some(upload.kind.as_str().to_owned()),
+            product: upload.reservation.product.to_string(),
+            version: upload.reservation.version.to_string(),
+            filename: upload.reservation.filename.to_string(),
+            size: upload.progress.size,
+            offset: shown_offset(&upload.progress),
+            expires_at: Some(upload.expires_at),
+            image: None,
+        }),
+        Found::Published(known, id) => {
+            let (release, stored) =
+                known.image(*id).ok_or_else(|| Error::internal("a published image is not there"))?;
+            Ok(UploadView {
+                id: *id,
+                state: UploadState::Published,
+                kind: None,
+                product: known.product.name.to_string(),
+                version: release.version.to_string(),
+                filename: stored.filename.to_string(),
+                size: Some(stored.size),
+                offset: stored.size,
+                expires_at: None,
+                image: Some(image(state, known, release, stored)?),
+            })
+        }
     }
 }
 

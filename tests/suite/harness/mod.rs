@@ -3,7 +3,9 @@
 //! - [`server`]: starts, ends and kills the binary, and reads its logs
 //! - [`stores`]: the embedded default, or a PostgreSQL database and an S3 bucket, and a look into both
 //! - [`proxy`]: a TCP proxy that can be cut or hung
+//! - [`link`]: a link to several replicas that drops
 //! - [`client`]: HTTP, as a publisher and as a device
+//! - [`tus`]: tus 1.0, by hand
 //! - [`raw`]: HTTP as no well-behaved client sends it
 //! - [`command`]: the binary's client commands
 //!
@@ -15,10 +17,12 @@ use bytes::Bytes;
 
 pub mod client;
 pub mod command;
+pub mod link;
 pub mod proxy;
 pub mod raw;
 pub mod server;
 pub mod stores;
+pub mod tus;
 
 pub use client::{Answer, Device, Publisher};
 pub use raw::Raw;

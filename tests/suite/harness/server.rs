@@ -187,6 +187,11 @@ impl Server {
         self.backend.traces(&self.data_dir(), product).await
     }
 
+    /// Its bucket, past every proxy.
+    pub async fn bucket(&self) -> firmament::bucket::Bucket {
+        self.backend.bucket(&self.data_dir()).await
+    }
+
     /// Runs a client command on the machine of this server.
     pub async fn command(&self, arguments: &[&str]) -> Outcome {
         run(self.home.path(), arguments, &[]).await

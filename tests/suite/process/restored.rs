@@ -9,9 +9,17 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{Backend, Raw, Server, content, eventually, on_both, product_name, stores::Traces};
+use crate::harness::{
+    Backend, Raw, Server, content, eventually, on_both, product_name,
+    stores::Traces,
+    tus::{Creation, offset},
+};
 
-on_both!(an_object_without_a_row_stays, an_interrupted_publish_of_its_key_does_not_remove_it);
+on_both!(
+    a_resumable_upload_of_it_takes_it_as_it_is,
+    an_object_without_a_row_stays,
+    an_interrupted_publish_of_its_key_does_not_remove_it
+);
 
 /// Puts an object into the bucket that no row names.
 async fn store(backend: &Backend, server: &Server, product: &str, bytes: &bytes::Bytes) -> String {
@@ -54,6 +62,24 @@ async fn an_object_without_a_row_stays(backend: Backend) {
     // It is published again, and has its row again.
     again.publisher().upload(&product, "1.0.0").send(image).await.expect(201);
     assert_eq!(again.traces(&product).await, Traces::just(&[key]));
+}
+
+async fn a_resumable_upload_of_it_takes_it_as_it_is(backend: Backend) {
+    let server = Server::start(&backend).await;
+    let (publisher, product, image) = (server.publisher(), product_name(), content(9_000_000, 98));
+    publisher.create(&product).await;
+    let key = store(&backend, &server, &product, &image).await;
+    let other = content(9_000_000, 99);
+    let taken = Creation::of(&publisher, &product, "1.0.0", &other).send("").await.problem(409);
+    assert!(taken.kind.ends_with(":key-taken"), "{taken:?}");
+    assert_eq!(server.traces(&product).await.reservations, 0);
+    // Nothing of it need be sent.
+    let tus = Creation::of(&publisher, &product, "1.0.0", &image).metadata("channel", "stable").begin().await;
+    tus.ask(http::Method::DELETE).await.expect(204);
+    assert_eq!(server.traces(&product).await.objects, std::slice::from_ref(&key));
+    let tus = Creation::of(&publisher, &product, "1.0.0", &image).metadata("channel", "stable").begin().await;
+    assert_eq!(offset(&tus.patch(0, image.slice(..1)).await.expect(204)), image.len());
+    assert_eq!(server.traces(&product).await, Traces::just(&[key]));
 }
 
 async fn an_interrupted_publish_of_its_key_does_not_remove_it(backend: Backend) {
