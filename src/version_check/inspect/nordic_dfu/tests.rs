@@ -128,7 +128,7 @@ fn other_archives_are_stated_as_zip() {
 fn facts_are_known_before_the_firmware() {
     let bytes = sample("nordic-dfu/secure-deflated.zip");
     let mut inspection = Inspection::default();
-    inspection.update(&bytes[..1024]);
+    inspection.update(&bytes[..1024 + 16]);
     let facts = inspection.so_far().expect("manifest and init packet come first");
     assert_eq!(facts.version.as_deref(), Some("10300"));
     assert!(facts.signed);
