@@ -1,7 +1,7 @@
 //! Image inspection: what the bytes of an image say of themselves, and whether they are whole.
 //!
 //! Pure code on a stream. [`Inspection`] is fed the bytes as they pass, keeps the first [`HEAD`] of them, asks each
-//! registered format ([`FORMATS`]) whether it knows them, and hands everything to the first that does. At the end it
+//! registered format (`FORMATS`) whether it knows them, and hands everything to the first that does. At the end it
 //! gives a [`Report`]: [`Facts`], and [`Fault`]s where the image contradicts itself. The rules that compare facts with
 //! what a publisher declares and a product expects are not here: see the parent module.
 //!
@@ -21,7 +21,7 @@
 //! Trust: a signature is stated with what it signs ([`Signature`]); whether its key is one that the product lists is
 //! a rule. Decompress payloads that a device unpacks. Judge the payload inside a container by its own format.
 //!
-//! To add a format: one file here, one line in [`FORMATS`].
+//! To add a format: one file here, one line in `FORMATS`.
 
 mod cms;
 mod compressed;
@@ -31,14 +31,19 @@ mod esp;
 mod facts;
 mod fit;
 mod fwupd;
+mod inflate;
 mod intel_hex;
 mod mcuboot;
 mod mender;
 mod nordic_dfu;
+mod ranges;
 mod rauc;
 mod raw;
+mod records;
 mod srecord;
 mod swupdate;
+#[cfg(test)]
+mod trial;
 mod uf2;
 mod uimage;
 mod zigbee;
@@ -86,6 +91,7 @@ const FORMATS: &[Probe] = &[
     srecord::probe,
     elf::probe,
     compressed::probe,
+    rauc::encrypted_probe,
     raw::probe,
 ];
 
