@@ -13,7 +13,9 @@ pub struct Report {
     pub facts: Facts,
     /// What is wrong with it; empty = it is whole, as far as the format can tell.
     pub faults: Vec<Fault>,
-    /// Its signatures, with what is needed to verify them.
+    /// Its signatures, with what is needed to verify them. They prove who made the image if in **each**
+    /// [group](Signature::group) **one** verifies; none of them = nothing can be proved here, whether
+    /// [`Facts::signed`] or not.
     pub signatures: Vec<Signature>,
 }
 
@@ -30,6 +32,11 @@ pub struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub semver: Option<Version>,
+    /// What else the version may stand for, where it is a bare number and the format has several customs, such as
+    /// 66304 for 1.3.0 and for 6.63.4: a declared version that is among them is not contradicted.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = BTreeSet<String>)]
+    pub semver_readings: BTreeSet<Version>,
     /// What it says it is for: products, projects, boards, chips, as `(kind, name)`.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub names: BTreeSet<(NameKind, String)>,
@@ -112,6 +119,12 @@ pub enum FaultKind {
 /// A signature that an image carries, with what it signs: enough to verify it without the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
+    /// In each group one signature has to verify: those of a group are alternatives (by several keys, of which a
+    /// device knows one; or readings of one signature that does not say its scheme), and the groups together
+    /// cover the image (FIT: one for each configuration; CMS: one for each signer).
+    pub group: u32,
+    /// What is known of the bytes behind what it signs.
+    pub covers: Covers,
     /// How it was made.
     pub algorithm: Algorithm,
     /// What was signed.
@@ -122,6 +135,32 @@ pub struct Signature {
     pub key_id: Option<String>,
     /// The certificates that came with it, the signer's first, each in DER; empty where the format has none.
     pub certificates: Vec<Vec<u8>>,
+}
+
+impl Signature {
+    /// The only one of its image, without key id and certificates, over what was found.
+    pub(super) fn new(algorithm: Algorithm, signed: Signed, bytes: Vec<u8>) -> Self {
+        Self {
+            group: 0,
+            covers: Covers::Bytes,
+            algorithm,
+            signed,
+            bytes,
+            key_id: None,
+            certificates: Vec::new(),
+        }
+    }
+}
+
+/// What of an image a signature that verifies binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Covers {
+    /// The image's bytes: what is signed was computed of them, or states a digest that was compared with them.
+    Bytes,
+    /// A digest that the image states and that could not be computed again here, at least not all of it: that of
+    /// an encrypted payload (MCUboot), of a hash tree whose blocks had passed (RAUC). That the bytes are those
+    /// that were signed is found out by the device alone.
+    StatedDigest,
 }
 
 /// What a signature signs.
@@ -149,8 +188,16 @@ pub enum Algorithm {
     RsaPkcs1Sha512,
     /// RSASSA-PSS with SHA-256, salt of 32 bytes (RFC 8017, 8.1).
     RsaPssSha256,
+    /// RSASSA-PSS with SHA-384, salt of 48 bytes.
+    RsaPssSha384,
+    /// RSASSA-PSS with SHA-512, salt of 64 bytes.
+    RsaPssSha512,
     /// ECDSA on P-256 with SHA-256.
     EcdsaP256Sha256,
+    /// ECDSA on P-256 with SHA-384.
+    EcdsaP256Sha384,
+    /// ECDSA on P-384 with SHA-256: what OpenSSL does unless told otherwise.
+    EcdsaP384Sha256,
     /// ECDSA on P-384 with SHA-384.
     EcdsaP384Sha384,
     /// Ed25519 (RFC 8032).

@@ -26,6 +26,7 @@
 mod cms;
 mod compressed;
 mod dfu;
+mod ecdsa;
 mod elf;
 mod esp;
 mod facts;
@@ -46,9 +47,11 @@ mod swupdate;
 mod trial;
 mod uf2;
 mod uimage;
+#[cfg(test)]
+mod verified;
 mod zigbee;
 
-pub use facts::{Algorithm, Facts, Fault, FaultKind, NameKind, Payload, Report, Signature, Signed};
+pub use facts::{Algorithm, Covers, Facts, Fault, FaultKind, NameKind, Payload, Report, Signature, Signed};
 
 /// How many of the first bytes decide which format it is (fewer if the image is shorter). A tar header, the largest
 /// of the things to recognise, fits twice.

@@ -1,15 +1,14 @@
-use aws_lc_rs::{digest, signature as verification};
-use base64::{Engine, prelude::BASE64_STANDARD};
 use proptest::prelude::*;
 
 use super::{
-    super::{Algorithm, Inspection, NameKind, Signature, Signed},
+    super::{Inspection, NameKind, Signature},
     tokens::{BEGIN_NODE, DEEPEST, END, END_NODE, MOST_HASHED, MOST_NODES, NOTHING, PROPERTY},
     *,
 };
 use crate::version_check::inspect::trial::{
     self, inspect, inspect_cut, kinds, mutated, names_of as names, survives,
 };
+use crate::version_check::inspect::verified;
 
 const IMAGES: [&str; 11] = [
     "embedded.itb",
@@ -194,23 +193,8 @@ fn facts_are_known_early_if_the_data_is_behind_the_tree() {
 }
 
 fn verifies(signature: &Signature) -> bool {
-    let (key, algorithm): (&str, &'static dyn verification::VerificationAlgorithm) = match signature.algorithm
-    {
-        Algorithm::RsaPkcs1Sha256 => ("dev", &verification::RSA_PKCS1_2048_8192_SHA256),
-        Algorithm::RsaPkcs1Sha512 => ("dev", &verification::RSA_PKCS1_2048_8192_SHA512),
-        Algorithm::EcdsaP256Sha256 => ("curve", &verification::ECDSA_P256_SHA256_ASN1),
-        other => panic!("no sample has {other:?}"),
-    };
-    assert_eq!(signature.key_id.as_deref(), Some(key));
-    let pem = String::from_utf8(sample(&format!("{key}.pub.pem"))).unwrap();
-    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    let key = verification::ParsedPublicKey::new(algorithm, BASE64_STANDARD.decode(base64).unwrap()).unwrap();
-    let digest = match &signature.signed {
-        Signed::Sha256(digest) => digest::Digest::import_less_safe(digest, &digest::SHA256),
-        Signed::Sha512(digest) => digest::Digest::import_less_safe(digest, &digest::SHA512),
-        other => panic!("no sample has {other:?}"),
-    };
-    key.verify_digest_sig(&digest.unwrap(), &signature.bytes).is_ok()
+    let name = signature.key_id.as_deref().expect("mkimage names it");
+    verified::verifies(signature, &verified::key(&format!("fit/{name}.pub.pem")))
 }
 
 #[test]
