@@ -20,6 +20,11 @@ pub struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub semver: Option<Version>,
+    /// What else the version may stand for, where it is a bare number and the format has several customs, such as
+    /// 66304 for 1.3.0 and for 6.63.4: a declared version that is among them is not contradicted.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = BTreeSet<String>)]
+    pub semver_readings: BTreeSet<Version>,
     /// What it says it is for: products, projects, boards, chips, as `(kind, name)`.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub names: BTreeSet<(NameKind, String)>,

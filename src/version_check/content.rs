@@ -59,6 +59,8 @@ pub(super) fn version(policy: &Policy, candidate: &Candidate, facts: &Facts, fin
     match stated_version(policy, facts) {
         Stated::Nothing => {}
         Stated::Version(stated) if stated == *declared => {}
+        // A bare number that may stand for it.
+        _ if policy.version_pattern.is_none() && facts.semver_readings.contains(declared) => {}
         Stated::Version(stated) => {
             let text = facts.version.as_deref().unwrap_or_default();
             let said = if text == stated.to_string() { String::new() } else { format!(" (as {text:?})") };

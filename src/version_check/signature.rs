@@ -7,14 +7,16 @@
 //!   came with it did not make it.
 //! - One by a key that is not listed is refused if it is detached (somebody meant it to be verified), or if the policy
 //!   demands a signature and no other one is good.
+//! - The format's own count in groups: in each, one has to be good, and every group has to be: a FIT of which one of two
+//!   configurations is signed by a listed key is not signed.
 //! - While the policy lists no keys, nothing can be verified: a detached signature is handed on with a warning, one of
 //!   the format's own is not looked at.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     findings::Findings,
-    inspect::{Report, Signature},
+    inspect::{Covers, Report, Signature},
     rule,
 };
 use crate::domain::{Policy, policy::SigningKey};
@@ -89,27 +91,36 @@ pub(super) fn judge(
         }
     }
     let own_signatures = if keys.is_empty() { &[][..] } else { &report.signatures };
-    for signature in own_signatures {
-        match own(signature, &keys) {
-            Own::Good(key, signer) => {
-                good = true;
-                if let Some(signer) = signer.filter(|signer| !signer.is_valid_at(now)) {
-                    findings.add(
-                        rule::SIGNATURE_EXPIRED,
-                        format!(
-                            "the certificate {} (trusted by {}) is not valid now: devices that look at the time will refuse it",
-                            signer.subject, key.name
-                        ),
-                    );
+    let groups: BTreeSet<u32> = own_signatures.iter().map(|signature| signature.group).collect();
+    let mut all_good = !groups.is_empty();
+    for group in groups {
+        let judged: Vec<(&Signature, Own<'_>)> = own_signatures
+            .iter()
+            .filter(|signature| signature.group == group)
+            .map(|signature| (signature, own(signature, &keys)))
+            .collect();
+        // One of a group is enough; what the others are then does not matter.
+        let found = judged.iter().find_map(|(signature, own)| match own {
+            Own::Good(key, signer) => Some((*signature, *key, signer.as_ref())),
+            _ => None,
+        });
+        if let Some((signature, key, signer)) = found {
+            tell_of_good(signature, key, signer, now, findings);
+            continue;
+        }
+        all_good = false;
+        for (_, own) in judged {
+            match own {
+                Own::Wrong(why) => {
+                    wrong = true;
+                    findings.add(rule::SIGNATURE_INVALID, why);
                 }
+                Own::Unknown(by) => unknown.push(by),
+                Own::Good(..) => {}
             }
-            Own::Wrong(why) => {
-                wrong = true;
-                findings.add(rule::SIGNATURE_INVALID, why);
-            }
-            Own::Unknown(by) => unknown.push(by),
         }
     }
+    good |= all_good;
     if !policy.require_signature || good || wrong {
         return;
     }
@@ -134,6 +145,35 @@ pub(super) fn judge(
                 report.facts.format
             ),
         ),
+    }
+}
+
+/// What is worth knowing of a signature that is good.
+fn tell_of_good(
+    signature: &Signature,
+    key: &Key,
+    signer: Option<&Certificate>,
+    now: Duration,
+    findings: &mut Findings<'_>,
+) {
+    if let Some(signer) = signer.filter(|signer| !signer.is_valid_at(now)) {
+        findings.add(
+            rule::SIGNATURE_EXPIRED,
+            format!(
+                "the certificate {} (trusted by {}) is not valid now: devices that look at the time will refuse it",
+                signer.subject, key.name
+            ),
+        );
+    }
+    if signature.covers == Covers::StatedDigest {
+        findings.add(
+            rule::SIGNATURE_UNVERIFIED,
+            format!(
+                "{} has signed a digest that the image states and that cannot be computed again here (an encrypted payload, \
+                 or a hash tree that is larger than what is kept): only the device finds out whether the bytes are those",
+                key.name
+            ),
+        );
     }
 }
 

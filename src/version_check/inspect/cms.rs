@@ -200,12 +200,12 @@ impl SignedData {
                 "signature not usable",
                 format!("{key_id} signs with Ed25519 and without signed attributes"),
             ),
+            // OpenSSL's verification, which devices use, wants all signers to be right: each is a group.
             Ok(algorithm) => report.signatures.push(Signature {
-                algorithm,
-                signed,
-                bytes: signer.signature.clone(),
+                group: report.signatures.len() as u32,
                 key_id: Some(key_id),
                 certificates: self.certificates_from(own),
+                ..Signature::new(algorithm, signed, signer.signature.clone())
             }),
             Err(scheme) => {
                 report.facts.detail("signature not usable", format!("{key_id} signs with {scheme}"))

@@ -15,7 +15,6 @@
 
 mod bzip2;
 mod gzip;
-pub(super) mod inflate;
 mod lz4;
 #[cfg(test)]
 mod tests;

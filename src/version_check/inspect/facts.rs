@@ -11,7 +11,9 @@ pub struct Report {
     pub facts: Facts,
     /// What is wrong with it; empty = it is whole, as far as the format can tell.
     pub faults: Vec<Fault>,
-    /// Its signatures, with what is needed to verify them.
+    /// Its signatures, with what is needed to verify them. They prove who made the image if in **each**
+    /// [group](Signature::group) **one** verifies; none of them = nothing can be proved here, whether
+    /// [`Facts::signed`] or not.
     pub signatures: Vec<Signature>,
 }
 
@@ -40,6 +42,12 @@ pub enum FaultKind {
 /// A signature that an image carries, with what it signs: enough to verify it without the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
+    /// In each group one signature has to verify: those of a group are alternatives (by several keys, of which a
+    /// device knows one; or readings of one signature that does not say its scheme), and the groups together
+    /// cover the image (FIT: one for each configuration; CMS: one for each signer).
+    pub group: u32,
+    /// What is known of the bytes behind what it signs.
+    pub covers: Covers,
     /// How it was made.
     pub algorithm: Algorithm,
     /// What was signed.
@@ -50,6 +58,32 @@ pub struct Signature {
     pub key_id: Option<String>,
     /// The certificates that came with it, the signer's first, each in DER; empty where the format has none.
     pub certificates: Vec<Vec<u8>>,
+}
+
+impl Signature {
+    /// The only one of its image, without key id and certificates, over what was found.
+    pub(super) fn new(algorithm: Algorithm, signed: Signed, bytes: Vec<u8>) -> Self {
+        Self {
+            group: 0,
+            covers: Covers::Bytes,
+            algorithm,
+            signed,
+            bytes,
+            key_id: None,
+            certificates: Vec::new(),
+        }
+    }
+}
+
+/// What of an image a signature that verifies binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Covers {
+    /// The image's bytes: what is signed was computed of them, or states a digest that was compared with them.
+    Bytes,
+    /// A digest that the image states and that could not be computed again here, at least not all of it: that of
+    /// an encrypted payload (MCUboot), of a hash tree whose blocks had passed (RAUC). That the bytes are those
+    /// that were signed is found out by the device alone.
+    StatedDigest,
 }
 
 /// What a signature signs.
@@ -77,8 +111,16 @@ pub enum Algorithm {
     RsaPkcs1Sha512,
     /// RSASSA-PSS with SHA-256, salt of 32 bytes (RFC 8017, 8.1).
     RsaPssSha256,
+    /// RSASSA-PSS with SHA-384, salt of 48 bytes.
+    RsaPssSha384,
+    /// RSASSA-PSS with SHA-512, salt of 64 bytes.
+    RsaPssSha512,
     /// ECDSA on P-256 with SHA-256.
     EcdsaP256Sha256,
+    /// ECDSA on P-256 with SHA-384.
+    EcdsaP256Sha384,
+    /// ECDSA on P-384 with SHA-256: what OpenSSL does unless told otherwise.
+    EcdsaP384Sha256,
     /// ECDSA on P-384 with SHA-384.
     EcdsaP384Sha384,
     /// Ed25519 (RFC 8032).

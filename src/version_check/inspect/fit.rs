@@ -24,9 +24,9 @@
 //!   them.
 //! - Compatible names: those of the root and of the configurations. The architectures of the images are
 //!   chips, the root's `model` is hardware.
-//! - Signed: when each configuration is, or each image. Only then, and if all of them can be verified, are
-//!   signatures yielded, since one that is signed proves nothing of the others: whoever verifies must demand
-//!   all.
+//! - Signed: when each configuration is, or each image. Only then, and if each has a signature that can be
+//!   verified, are signatures yielded, since one that is signed proves nothing of the others: those of each are a
+//!   group.
 //!
 //! # What is verified
 //! Every hash node whose algorithm is crc32, md5, sha1, sha256, sha384 or sha512 (another is stated); that

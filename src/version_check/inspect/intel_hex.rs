@@ -13,15 +13,11 @@
 //! # What it does not do
 //! Know what the data is: an Intel HEX file states no version and no names. Take vendors' record types.
 
-pub(crate) mod ranges;
-pub(crate) mod records;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-pub(crate) mod trial;
 
+use super::records::{self, Format, Memory, Record, Text, Wrong};
 use super::{Facts, FaultKind, Inspector};
-use records::{Format, Memory, Record, Text, Wrong};
 
 /// Takes a text that begins with `:` and whose first lines are records.
 pub(super) fn probe(head: &[u8]) -> Option<Box<dyn Inspector>> {

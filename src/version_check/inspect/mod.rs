@@ -1,7 +1,7 @@
 //! Image inspection: what the bytes of an image say of themselves, and whether they are whole.
 //!
 //! Pure code on a stream. [`Inspection`] is fed the bytes as they pass, keeps the first [`HEAD`] of them, asks each
-//! registered format ([`FORMATS`]) whether it knows them, and hands everything to the first that does. At the end it
+//! registered format (`FORMATS`) whether it knows them, and hands everything to the first that does. At the end it
 //! gives a [`Report`]: [`Facts`], and [`Fault`]s where the image contradicts itself. The rules that compare facts with
 //! what a publisher declares and a product expects are not here: see the parent module.
 //!
@@ -21,31 +21,39 @@
 //! Trust: a signature is stated with what it signs ([`Signature`]); whether its key is one that the product lists is
 //! a rule. Decompress payloads that a device unpacks. Judge the payload inside a container by its own format.
 //!
-//! To add a format: one file here, one line in [`FORMATS`].
+//! To add a format: one file here, one line in `FORMATS`.
 
 mod cms;
 mod compressed;
 mod dfu;
+mod ecdsa;
 mod elf;
 mod esp;
 mod facts;
 mod fit;
 mod fwupd;
+mod inflate;
 mod intel_hex;
 mod mcuboot;
 mod mender;
 mod nordic_dfu;
+mod ranges;
 mod rauc;
 mod raw;
+mod records;
 #[cfg(test)]
 mod sample;
 mod srecord;
 mod swupdate;
+#[cfg(test)]
+mod trial;
 mod uf2;
 mod uimage;
+#[cfg(test)]
+mod verified;
 mod zigbee;
 
-pub use facts::{Algorithm, Facts, Fault, FaultKind, NameKind, Payload, Report, Signature, Signed};
+pub use facts::{Algorithm, Covers, Facts, Fault, FaultKind, NameKind, Payload, Report, Signature, Signed};
 
 /// How many of the first bytes decide which format it is (fewer if the image is shorter). A tar header, the largest
 /// of the things to recognise, fits twice.
@@ -90,6 +98,7 @@ const FORMATS: &[Probe] = &[
     srecord::probe,
     elf::probe,
     compressed::probe,
+    rauc::encrypted_probe,
     raw::probe,
 ];
 

@@ -15,7 +15,7 @@
 //!
 //! # Versions
 //! Firmware versions are plain numbers. nrfutil makes 10300 of `1.3.0`, others pack bytes (66304), others
-//! count: the number is stated as it is, with both readings beside it, and no SemVer.
+//! count: the number is stated as it is, with both readings beside it, and no SemVer of its own.
 //!
 //! # Limits
 //! [`MOST_FILES`], [`LONGEST_MANIFEST`], [`LONGEST_PACKET`], [`LARGEST_FIRMWARE`].

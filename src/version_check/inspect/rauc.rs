@@ -51,7 +51,6 @@ pub(super) fn probe(head: &[u8]) -> Option<Box<dyn Inspector>> {
 
 /// Knows a crypt bundle by its end, and takes everything for one until then: it must be asked last before
 /// [`raw::probe`], whose report it gives for everything else.
-#[cfg_attr(not(test), expect(dead_code, reason = "it waits for its line in the list of formats"))]
 pub(super) fn encrypted_probe(head: &[u8]) -> Option<Box<dyn Inspector>> {
     // Every bundle has more than a block of payload.
     (head.len() >= super::HEAD).then(|| {

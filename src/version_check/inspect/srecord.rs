@@ -16,7 +16,7 @@
 //! detail.
 
 use super::facts::text_of;
-use super::intel_hex::records::{self, Format, Memory, Record, Text, Wrong};
+use super::records::{self, Format, Memory, Record, Text, Wrong};
 use super::{Facts, FaultKind, Inspector};
 
 /// Takes a text that begins with `S` and whose first lines are records.

@@ -28,7 +28,7 @@ mod group;
 #[cfg(test)]
 mod tests;
 
-use super::intel_hex::ranges;
+use super::ranges;
 use super::{Facts, Fault, FaultKind, Inspector, NameKind, Payload, Report};
 use group::{Group, Key};
 

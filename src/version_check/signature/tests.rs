@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::{detached::Detached, *};
 use crate::{
     domain::Facts,
-    version_check::inspect::{Algorithm, Signed},
+    version_check::inspect::{Algorithm, Covers, Signed},
 };
 
 const IMAGE: &[u8] = b"an image that is signed as a whole";
@@ -129,6 +129,8 @@ fn embedded(algorithm: Algorithm, signed: Signed, bytes: &[u8], key_id: Option<S
     let mut report = Report { facts: Facts::of("mcuboot"), ..Report::default() };
     report.facts.signed = true;
     report.signatures.push(Signature {
+        group: 0,
+        covers: Covers::Bytes,
         algorithm,
         signed,
         bytes: bytes.to_vec(),
@@ -159,6 +161,23 @@ fn a_formats_own_signature_counts_if_its_key_is_listed() {
     let relaxed = policy(ours.keys.clone(), false);
     assert!(codes(&relaxed, &report(&other, Some("00")), None, 0).is_empty(), "nobody demanded it");
     assert_eq!(codes(&relaxed, &report(&other, Some(&id)), None, 0), ["signature-invalid"]);
+    // In each group one is enough, and every group needs one.
+    let several = |of: &[(u32, &Signed)]| {
+        let mut all = report(of[0].1, Some("00"));
+        all.signatures[0].group = of[0].0;
+        for (group, signed) in &of[1..] {
+            let mut more = report(signed, Some("00")).signatures.remove(0);
+            more.group = *group;
+            all.signatures.push(more);
+        }
+        codes(&ours, &all, None, 0)
+    };
+    assert!(several(&[(0, &other), (0, &digest)]).is_empty(), "alternatives");
+    assert!(several(&[(0, &digest), (1, &digest)]).is_empty());
+    assert_eq!(several(&[(0, &digest), (1, &other)]), ["signature-key-unknown"], "only one of two parts");
+    let mut stated = report(&digest, Some(&id));
+    stated.signatures[0].covers = Covers::StatedDigest;
+    assert_eq!(codes(&ours, &stated, None, 0), ["signature-unverified"], "a warning");
     let mut opaque = raw();
     opaque.facts.signed = true;
     assert_eq!(codes(&ours, &opaque, None, 0), ["signature-missing"]);

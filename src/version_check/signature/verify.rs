@@ -4,8 +4,9 @@
 use aws_lc_rs::{
     digest::{Digest, SHA256, SHA384, SHA512},
     signature::{
-        ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256,
-        RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey,
+        ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1,
+        ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+        RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, UnparsedPublicKey,
         VerificationAlgorithm,
     },
 };
@@ -20,7 +21,11 @@ pub(super) fn is_signed(algorithm: Algorithm, public_key: &[u8], signed: &Signed
         Algorithm::RsaPkcs1Sha384 => &RSA_PKCS1_2048_8192_SHA384,
         Algorithm::RsaPkcs1Sha512 => &RSA_PKCS1_2048_8192_SHA512,
         Algorithm::RsaPssSha256 => &RSA_PSS_2048_8192_SHA256,
+        Algorithm::RsaPssSha384 => &RSA_PSS_2048_8192_SHA384,
+        Algorithm::RsaPssSha512 => &RSA_PSS_2048_8192_SHA512,
         Algorithm::EcdsaP256Sha256 => &ECDSA_P256_SHA256_ASN1,
+        Algorithm::EcdsaP256Sha384 => &ECDSA_P256_SHA384_ASN1,
+        Algorithm::EcdsaP384Sha256 => &ECDSA_P384_SHA256_ASN1,
         Algorithm::EcdsaP384Sha384 => &ECDSA_P384_SHA384_ASN1,
         Algorithm::Ed25519 => &ED25519,
     };

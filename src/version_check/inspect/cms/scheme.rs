@@ -39,21 +39,17 @@ impl Signer {
             (RSA | RSA_SHA256, SHA256) => Ok(Algorithm::RsaPkcs1Sha256),
             (RSA | RSA_SHA384, SHA384) => Ok(Algorithm::RsaPkcs1Sha384),
             (RSA | RSA_SHA512, SHA512) => Ok(Algorithm::RsaPkcs1Sha512),
-            (RSA_PSS, SHA256) => match identifier.parameters.and_then(|parameters| pss_salt(parameters).ok())
-            {
-                Some(32) => Ok(Algorithm::RsaPssSha256),
-                Some(salt) => Err(format!(
-                    "RSASSA-PSS and a salt of {salt} bytes: sign with `-keyopt rsa_pss_saltlen:32` to have \
-                     it verified"
-                )),
-                None => Err("RSASSA-PSS with parameters that are not read here".into()),
+            (RSA_PSS, digest) => pss(digest, identifier.parameters),
+            (ECDSA_SHA256, SHA256) => match curve {
+                None | Some(P256) => Ok(Algorithm::EcdsaP256Sha256),
+                Some(P384) => Ok(Algorithm::EcdsaP384Sha256),
+                Some(other) => Err(format!("ECDSA on the curve {other}, which is not verified here")),
             },
-            (ECDSA_SHA256, SHA256) if curve.is_none_or(|curve| curve == P256) => {
-                Ok(Algorithm::EcdsaP256Sha256)
-            }
-            (ECDSA_SHA384, SHA384) if curve.is_none_or(|curve| curve == P384) => {
-                Ok(Algorithm::EcdsaP384Sha384)
-            }
+            (ECDSA_SHA384, SHA384) => match curve {
+                None | Some(P384) => Ok(Algorithm::EcdsaP384Sha384),
+                Some(P256) => Ok(Algorithm::EcdsaP256Sha384),
+                Some(other) => Err(format!("ECDSA on the curve {other}, which is not verified here")),
+            },
             (ED25519, _) => Ok(Algorithm::Ed25519),
             (scheme, digest) => {
                 let curve = curve.map(|curve| format!(" on the curve {curve}")).unwrap_or_default();
@@ -65,8 +61,25 @@ impl Signer {
     }
 }
 
-/// The salt length of RSASSA-PSS parameters (RFC 8017, A.2.3) where both hashes are SHA-256.
-fn pss_salt(parameters: AnyRef<'_>) -> Asn1<u16> {
+/// RSASSA-PSS, if its salt is as long as its digest: verifiers take no other, though the standard leaves it free.
+fn pss(digest: ObjectIdentifier, parameters: Option<AnyRef<'_>>) -> Result<Algorithm, String> {
+    let (algorithm, length) = match digest {
+        SHA256 => (Algorithm::RsaPssSha256, 32),
+        SHA384 => (Algorithm::RsaPssSha384, 48),
+        SHA512 => (Algorithm::RsaPssSha512, 64),
+        other => return Err(format!("RSASSA-PSS with the digest {other}, which is not verified here")),
+    };
+    match parameters.and_then(|parameters| pss_salt(parameters, digest).ok()) {
+        Some(salt) if salt == length => Ok(algorithm),
+        Some(salt) => Err(format!(
+            "RSASSA-PSS and a salt of {salt} bytes: sign with `-keyopt rsa_pss_saltlen:{length}` to have it verified"
+        )),
+        None => Err("RSASSA-PSS with parameters that are not read here".into()),
+    }
+}
+
+/// The salt length of RSASSA-PSS parameters (RFC 8017, A.2.3) where both hashes are this one.
+fn pss_salt(parameters: AnyRef<'_>, digest: ObjectIdentifier) -> Asn1<u16> {
     parameters.tag().assert_eq(Tag::Sequence)?;
     let mut reader = SliceReader::new(parameters.value())?;
     let hash = ContextSpecific::<AlgorithmIdentifierRef<'_>>::decode_explicit(&mut reader, TagNumber(0))?;
@@ -77,7 +90,7 @@ fn pss_salt(parameters: AnyRef<'_>) -> Asn1<u16> {
         None => None,
     };
     // Absent ones stand for SHA-1.
-    if hash.map(|hash| hash.value.oid) != Some(SHA256) || mask_hash != Some(SHA256) {
+    if hash.map(|hash| hash.value.oid) != Some(digest) || mask_hash != Some(digest) {
         return Err(Tag::Sequence.value_error().into());
     }
     Ok(salt.map_or(20, |salt| salt.value))

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat};
 use crc32fast::Hasher;
 
-use super::inflate::{Inflate, MOST_UNPACKED, Step};
+use super::super::inflate::{Inflate, MOST_UNPACKED, Step};
 use super::walk::number;
 use super::{Facts, FaultKind, Inspector, Payload, Report};
 use crate::version_check::inspect::facts::text_of;

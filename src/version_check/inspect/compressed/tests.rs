@@ -1,8 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::intel_hex::trial::{
-    cuts_show, detail, flips_show, inspect, kinds, mutated, sample, survives, whole,
-};
+use super::super::trial::{cuts_show, detail, flips_show, inspect, kinds, mutated, sample, survives, whole};
 use super::super::{FaultKind, Inspection};
 
 const ALL: [&str; 14] = [
@@ -151,7 +149,7 @@ fn a_million_members_and_a_bomb_are_bounded() {
 proptest! {
     #[test]
     fn mutations_never_panic(
-        bytes in (0..ALL.len()).prop_flat_map(|which| mutated(&format!("compressed/{}", ALL[which]))),
+        bytes in mutated("compressed", &ALL),
     ) {
         survives(&bytes);
     }

@@ -1,42 +1,18 @@
 use proptest::prelude::*;
 
-use crate::version_check::inspect::{FaultKind, Inspection, NameKind, Report};
+use crate::version_check::inspect::{
+    FaultKind, NameKind, Report,
+    trial::{self, detail, inspect, inspect_cut, inspect_in, kinds, mutated, names},
+};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/dfu");
 const NAMES: [&str; 7] = ["raw", "any-device", "spec-1.1a", "esp", "mcuboot", "dfuse", "dfuse-targets"];
 
 fn sample(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{FOLDER}/{name}.dfu")).expect(name)
-}
-
-fn inspect_in_pieces(bytes: &[u8], piece: usize) -> Report {
-    let mut inspection = Inspection::default();
-    for piece in bytes.chunks(piece) {
-        inspection.update(piece);
-    }
-    inspection.finish()
-}
-
-fn inspect(bytes: &[u8]) -> Report {
-    inspect_in_pieces(bytes, usize::MAX)
+    trial::sample(&format!("dfu/{name}.dfu"))
 }
 
 fn whole(name: &str) -> Report {
-    let report = inspect(&sample(name));
-    assert_eq!(report.faults, [], "{name}");
-    report
-}
-
-fn kinds(report: &Report) -> Vec<FaultKind> {
-    report.faults.iter().map(|fault| fault.kind).collect()
-}
-
-fn detail<'a>(report: &'a Report, label: &str) -> Option<&'a str> {
-    report.facts.details.iter().find(|(known, _)| known == label).map(|(_, value)| value.as_str())
-}
-
-fn names(report: &Report) -> Vec<(NameKind, &str)> {
-    report.facts.names.iter().map(|(kind, name)| (*kind, name.as_str())).collect()
+    trial::whole(&format!("dfu/{name}.dfu"))
 }
 
 /// A suffix as dfu-suffix adds it.
@@ -222,7 +198,7 @@ fn contradictions_in_dfuse_are_malformed() {
 #[test]
 fn a_million_elements_stay_bounded() {
     let elements = vec![(0x0800_0000, 0); 1_000_000];
-    let report = inspect_in_pieces(&dfuse(1, &elements, 1_000_000, 8_000_000), 4096);
+    let report = inspect_in(4096, &dfuse(1, &elements, 1_000_000, 8_000_000));
     assert_eq!(report.faults, []);
     assert!(report.facts.payloads.len() <= 100 && report.facts.details.len() <= 100);
 }
@@ -231,9 +207,10 @@ fn a_million_elements_stay_bounded() {
 fn how_the_stream_is_cut_changes_nothing() {
     for name in NAMES {
         let bytes = sample(name);
-        let report = inspect(&bytes);
-        for piece in [1, 7, 15, 16, 17, 4096] {
-            assert_eq!(inspect_in_pieces(&bytes, piece), report, "{name} in pieces of {piece}");
+        let report = inspect_cut(name, &bytes);
+        // Around the length of a suffix.
+        for piece in [15, 16, 17] {
+            assert_eq!(inspect_in(piece, &bytes), report, "{name} in pieces of {piece}");
         }
     }
 }
@@ -254,23 +231,15 @@ proptest! {
 
     #[test]
     fn no_bytes_behind_the_prefix_panic(bytes: Vec<u8>, piece in 1..64_usize) {
-        let report = inspect_in_pieces(&[b"DfuSe\x01", &bytes[..]].concat(), piece);
+        let report = inspect_in(piece, &[b"DfuSe\x01", &bytes[..]].concat());
         prop_assert!(!report.faults.is_empty() || bytes.len() < 16);
     }
 
     #[test]
-    fn no_mutation_panics(
-        which in 0..NAMES.len(),
-        edits: Vec<(prop::sample::Index, u8)>,
-        cut: prop::sample::Index,
-    ) {
-        let mut bytes = sample(NAMES[which]);
-        for (at, value) in edits {
-            let at = at.index(bytes.len());
-            bytes[at] = value;
-        }
-        bytes.truncate(cut.index(bytes.len() + 1));
-        let report = inspect(&bytes);
-        prop_assert_eq!(inspect_in_pieces(&bytes, 7), report);
+    fn no_mutation_panics(bytes in mutated(
+        "dfu",
+        &["raw.dfu", "spec-1.1a.dfu", "esp.dfu", "mcuboot.dfu", "dfuse.dfu", "dfuse-targets.dfu"],
+    )) {
+        trial::survives(&bytes);
     }
 }

@@ -1,8 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::intel_hex::trial::{
-    cuts_show, detail, flips_show, inspect, kinds, mutated, sample, survives, whole,
-};
+use super::super::trial::{cuts_show, detail, flips_show, inspect, kinds, mutated, sample, survives, whole};
 use super::super::{FaultKind, NameKind, Report};
 
 fn chip(report: &Report) -> &str {
@@ -106,7 +104,7 @@ fn flipped_bits_never_panic() {
 proptest! {
     #[test]
     fn mutations_never_panic(
-        bytes in prop_oneof![mutated("elf/arm.elf"), mutated("elf/riscv64.elf"), mutated("elf/powerpc.elf")],
+        bytes in mutated("elf", &["arm.elf", "riscv64.elf", "powerpc.elf"]),
     ) {
         survives(&bytes);
     }

@@ -9,7 +9,7 @@
 use sha2::{Digest, Sha256};
 
 use super::{SECTOR, SIGNATURE_V1, u32_at};
-use crate::version_check::inspect::{Algorithm, FaultKind, Report, Signature, Signed};
+use crate::version_check::inspect::{Algorithm, FaultKind, Report, Signature, Signed, ecdsa::to_der};
 
 const MAGIC: u8 = 0xe7;
 const BLOCK: usize = 1216;
@@ -117,15 +117,11 @@ fn state_block(number: usize, block: &[u8], digests: &([u8; 32], [u8; 48]), repo
         reversed(&block[key_end..CRC])
     } else {
         let (r, s) = block[key_end..key_end + 2 * half].split_at(half);
-        der(&reversed(r), &reversed(s))
+        to_der(&reversed(r), &reversed(s))
     };
-    report.signatures.push(Signature {
-        algorithm,
-        signed: if long { Signed::Sha384(digests.1) } else { Signed::Sha256(digests.0) },
-        bytes,
-        key_id: Some(key_id),
-        certificates: Vec::new(),
-    });
+    let signed = if long { Signed::Sha384(digests.1) } else { Signed::Sha256(digests.0) };
+    // A chip takes any of up to three blocks whose key it knows.
+    report.signatures.push(Signature { key_id: Some(key_id), ..Signature::new(algorithm, signed, bytes) });
 }
 
 /// States a signature of secure boot V1 over something with this digest, if it is one.
@@ -134,27 +130,7 @@ pub(super) fn state_v1(bytes: &[u8], digest: [u8; 32], report: &mut Report) -> b
     let (r, s) = halves.split_at(halves.len() / 2);
     report.facts.signed = true;
     report.facts.detail("signature", "secure boot V1, ECDSA P-256");
-    report.signatures.push(Signature {
-        algorithm: Algorithm::EcdsaP256Sha256,
-        signed: Signed::Sha256(digest),
-        bytes: der(r, s),
-        key_id: None,
-        certificates: Vec::new(),
-    });
+    let signature = Signature::new(Algorithm::EcdsaP256Sha256, Signed::Sha256(digest), to_der(r, s));
+    report.signatures.push(signature);
     true
-}
-
-/// `ECDSA-Sig-Value` (RFC 3279, 2.2.3) of two big-endian numbers, of at most 48 bytes each, so that all
-/// lengths are short.
-fn der(r: &[u8], s: &[u8]) -> Vec<u8> {
-    let integer = |number: &[u8]| {
-        let zeros = number.iter().take_while(|byte| **byte == 0).count();
-        let mut digits = number[zeros..].to_vec();
-        if digits.first().is_none_or(|first| *first >= 0x80) {
-            digits.insert(0, 0);
-        }
-        [vec![2, digits.len() as u8], digits].concat()
-    };
-    let integers = [integer(r), integer(s)].concat();
-    [vec![0x30, integers.len() as u8], integers].concat()
 }

@@ -2,27 +2,17 @@ use md5::Md5;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256, Sha384};
 
-use crate::version_check::inspect::{Algorithm, FaultKind, Inspection, NameKind, Report, Signed};
-
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/esp");
+use crate::version_check::inspect::{
+    Algorithm, FaultKind, Inspection, NameKind, Report, Signed,
+    trial::{self, detail, inspect, inspect_cut, kinds, mutated, names, samples, survives},
+};
 
 fn sample(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{FOLDER}/{name}.bin")).expect(name)
+    trial::sample(&format!("esp/{name}.bin"))
 }
 
-fn samples() -> Vec<(String, Vec<u8>)> {
-    let mut names: Vec<String> = std::fs::read_dir(FOLDER)
-        .unwrap()
-        .filter_map(|entry| {
-            entry.unwrap().file_name().into_string().unwrap().strip_suffix(".bin").map(Into::into)
-        })
-        .filter(|name: &String| name != "partitions")
-        .collect();
-    names.sort();
-    assert!(names.len() >= 20, "{names:?}");
-    let mut samples: Vec<_> = names.into_iter().map(|name| (name.clone(), sample(&name))).collect();
-    samples.push(("merged".into(), merged()));
-    samples
+fn whole(name: &str) -> Report {
+    trial::whole(&format!("esp/{name}.bin"))
 }
 
 /// What `esptool merge-bin 0 bootloader.bin 0x8000 partitions.bin 0x10000 esp32c3.bin` gives; it is not kept
@@ -34,36 +24,6 @@ fn merged() -> Vec<u8> {
     flash.resize(0x10000, 0xff);
     flash.extend(sample("esp32c3"));
     flash
-}
-
-fn inspect_in_pieces(bytes: &[u8], piece: usize) -> Report {
-    let mut inspection = Inspection::default();
-    for piece in bytes.chunks(piece) {
-        inspection.update(piece);
-    }
-    inspection.finish()
-}
-
-fn inspect(bytes: &[u8]) -> Report {
-    inspect_in_pieces(bytes, usize::MAX)
-}
-
-fn whole(name: &str) -> Report {
-    let report = inspect(&sample(name));
-    assert_eq!(report.faults, [], "{name}");
-    report
-}
-
-fn kinds(report: &Report) -> Vec<FaultKind> {
-    report.faults.iter().map(|fault| fault.kind).collect()
-}
-
-fn detail<'a>(report: &'a Report, label: &str) -> Option<&'a str> {
-    report.facts.details.iter().find(|(known, _)| known == label).map(|(_, value)| value.as_str())
-}
-
-fn names(report: &Report) -> Vec<(NameKind, &str)> {
-    report.facts.names.iter().map(|(kind, name)| (*kind, name.as_str())).collect()
 }
 
 #[test]
@@ -361,36 +321,32 @@ fn a_long_stream_is_not_kept() {
 
 #[test]
 fn how_the_stream_is_cut_changes_nothing() {
-    for (name, bytes) in samples() {
-        let report = inspect(&bytes);
-        for piece in [1, 7, 4096] {
-            assert_eq!(inspect_in_pieces(&bytes, piece), report, "{name} in pieces of {piece}");
-        }
+    let names = samples("esp", ".bin");
+    assert!(names.len() >= 20, "{names:?}");
+    for name in names {
+        inspect_cut(&name, &sample(&name));
     }
+    inspect_cut("merged", &merged());
 }
 
 proptest! {
     #[test]
-    fn no_bytes_behind_a_header_panic(bytes: Vec<u8>, keep in 1..64_usize, piece in 1..64_usize) {
-        let bytes = [&sample("esp32")[..keep], &bytes].concat();
-        let report = inspect_in_pieces(&bytes, piece);
-        prop_assert_eq!(inspect(&bytes), report);
+    fn no_bytes_behind_a_header_panic(bytes: Vec<u8>, keep in 1..64_usize) {
+        survives(&[&sample("esp32")[..keep], &bytes].concat());
     }
 
     #[test]
-    fn no_mutation_panics(
-        which: prop::sample::Index,
-        edits: Vec<(prop::sample::Index, u8)>,
-        cut: prop::sample::Index,
-    ) {
-        let samples = samples();
-        let mut bytes = which.get(&samples).1.clone();
-        for (at, value) in edits {
-            let at = at.index(bytes.len());
-            bytes[at] = value;
-        }
-        bytes.truncate(cut.index(bytes.len() + 1));
-        let report = inspect(&bytes);
-        prop_assert_eq!(inspect_in_pieces(&bytes, 1000), report);
+    fn no_mutation_panics(bytes in mutated(
+        "esp",
+        &["esp32.bin", "bootloader.bin", "padded.bin", "signed-rsa3072.bin", "signed-v1.bin"],
+    )) {
+        survives(&bytes);
+    }
+
+    #[test]
+    fn no_mutation_of_a_flash_panics(at in 0x8000..0x10100_usize, value: u8) {
+        let mut flash = merged();
+        flash[at] = value;
+        inspect(&flash);
     }
 }

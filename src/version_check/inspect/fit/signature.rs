@@ -18,7 +18,9 @@ use super::{
     digest::{Hash, Hashed},
     tree::{Blob, Kind, Node, Tree, Value},
 };
-use crate::version_check::inspect::{Algorithm, FaultKind, Report, Signature, Signed, facts::text_of};
+use crate::version_check::inspect::{
+    Algorithm, FaultKind, Report, Signature, Signed, ecdsa::to_der, facts::text_of,
+};
 
 /// Properties that no configuration's signature covers.
 const UNSIGNED: [&str; 4] = ["data", "data-size", "data-position", "data-offset"];
@@ -62,9 +64,14 @@ impl Made {
             ("sha384", "ecdsa384", _) => Some(Algorithm::EcdsaP384Sha384),
             _ => None,
         };
+        // FITs hold the two numbers of an ECDSA signature one after the other.
+        let ecdsa = |size: usize| {
+            let (r, s) = value.split_at_checked(size).filter(|(_, s)| s.len() == size)?;
+            Some(to_der(r, s))
+        };
         let bytes = match algorithm {
-            Some(Algorithm::EcdsaP256Sha256) => ecdsa_in_der(value, 32),
-            Some(Algorithm::EcdsaP384Sha384) => ecdsa_in_der(value, 48),
+            Some(Algorithm::EcdsaP256Sha256) => ecdsa(32),
+            Some(Algorithm::EcdsaP384Sha384) => ecdsa(48),
             _ => Some(value.to_vec()),
         };
         // A value of the wrong size is stated, and nothing can verify it.
@@ -77,12 +84,10 @@ impl Made {
     /// Which digest it signs.
     pub fn hash(&self) -> Option<Hash> {
         match self.algorithm? {
-            Algorithm::RsaPkcs1Sha256 | Algorithm::RsaPssSha256 | Algorithm::EcdsaP256Sha256 => {
-                Some(Hash::Sha256)
-            }
+            Algorithm::RsaPkcs1Sha256 | Algorithm::EcdsaP256Sha256 => Some(Hash::Sha256),
             Algorithm::RsaPkcs1Sha384 | Algorithm::EcdsaP384Sha384 => Some(Hash::Sha384),
             Algorithm::RsaPkcs1Sha512 => Some(Hash::Sha512),
-            Algorithm::Ed25519 => None,
+            _ => None,
         }
     }
 
@@ -100,27 +105,8 @@ impl Made {
             Hash::Crc32 | Hash::Md5 | Hash::Sha1 => return None,
         };
         let Self { algorithm, bytes, key, .. } = self;
-        Some(Signature { algorithm: algorithm?, signed, bytes, key_id: key, certificates: Vec::new() })
+        Some(Signature { key_id: key, ..Signature::new(algorithm?, signed, bytes) })
     }
-}
-
-/// FITs hold the two numbers of an ECDSA signature one after the other.
-fn ecdsa_in_der(value: &[u8], size: usize) -> Option<Vec<u8>> {
-    if value.len() != 2 * size {
-        return None;
-    }
-    let mut body = Vec::new();
-    for number in value.chunks_exact(size) {
-        let zeros = number.iter().take_while(|byte| **byte == 0).count().min(size - 1);
-        let number = &number[zeros..];
-        // DER's integers have a sign.
-        let sign = number.first().is_some_and(|byte| *byte >= 0x80);
-        body.push(0x02);
-        body.push((number.len() + usize::from(sign)) as u8);
-        body.extend(sign.then_some(0));
-        body.extend_from_slice(number);
-    }
-    Some([&[0x30, body.len() as u8][..], &body].concat())
 }
 
 impl Signing {
@@ -167,18 +153,25 @@ impl Signing {
         signing
     }
 
-    /// States whether all of it is signed, and if so and if all can be verified, the signatures. `images`:
-    /// those of each image; `None` = cannot be verified here.
+    /// States whether all of it is signed, and if so and if of each configuration or image one can be verified,
+    /// the signatures, each configuration's or image's in a group. `images`: those of each image; `None` = cannot
+    /// be verified here.
     pub fn state(self, images: Vec<Vec<Option<Signature>>>, report: &mut Report) {
         let mut some = false;
-        for group in [self.configurations, images] {
-            some |= !group.iter().all(Vec::is_empty);
-            if group.is_empty() || group.iter().any(Vec::is_empty) {
+        for parts in [self.configurations, images] {
+            some |= !parts.iter().all(Vec::is_empty);
+            if parts.is_empty() || parts.iter().any(Vec::is_empty) {
                 continue;
             }
             report.facts.signed = true;
-            let all: Option<Vec<Signature>> = group.into_iter().flatten().collect();
-            report.signatures = all.unwrap_or_default();
+            if parts.iter().all(|part| part.iter().any(Option::is_some)) {
+                report.signatures = (0..)
+                    .zip(parts)
+                    .flat_map(|(group, part)| {
+                        part.into_iter().flatten().map(move |signature| Signature { group, ..signature })
+                    })
+                    .collect();
+            }
             return;
         }
         if some {
@@ -282,25 +275,4 @@ fn digest_of<D: Digest>(blob: &Blob, listed: &BTreeSet<usize>, strings: &[u8]) -
     }
     hasher.update(strings);
     Some(hasher.finalize().to_vec())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ecdsa_signatures_become_der() {
-        let value = |first: [u8; 2], second: [u8; 2]| {
-            let number = |start: [u8; 2]| [&start[..], &[7; 30]].concat();
-            ecdsa_in_der(&[number(first), number(second)].concat(), 32).unwrap()
-        };
-        let der = value([0x80, 1], [0x7f, 1]);
-        assert_eq!(der[..7], [0x30, 69, 2, 33, 0, 0x80, 1]);
-        assert_eq!(der[37..41], [2, 32, 0x7f, 1]);
-        let der = value([0, 1], [0, 0x80]);
-        assert_eq!(der[..5], [0x30, 67, 2, 31, 1]);
-        assert_eq!(der[35..39], [2, 32, 0, 0x80]);
-        assert_eq!(ecdsa_in_der(&[0; 64], 32).unwrap(), [0x30, 6, 2, 1, 0, 2, 1, 0]);
-        assert_eq!(ecdsa_in_der(&[1; 63], 32), None);
-    }
 }

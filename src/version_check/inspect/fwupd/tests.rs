@@ -7,26 +7,13 @@ use flate2::{
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::super::{FaultKind, Inspection, NameKind, Report};
+use super::super::{
+    FaultKind, Inspection, NameKind, Report,
+    trial::{self, inspect, inspect_cut, kinds, mutated, survives},
+};
 
 fn sample(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/tests/samples/fwupd/{name}", env!("CARGO_MANIFEST_DIR"))).expect(name)
-}
-
-fn inspect_in(pieces: usize, image: &[u8]) -> Report {
-    let mut inspection = Inspection::default();
-    for piece in image.chunks(pieces) {
-        inspection.update(piece);
-    }
-    inspection.finish()
-}
-
-fn inspect(image: &[u8]) -> Report {
-    inspect_in(4096, image)
-}
-
-fn kinds(report: &Report) -> Vec<FaultKind> {
-    report.faults.iter().map(|fault| fault.kind).collect()
+    trial::sample(&format!("fwupd/{name}"))
 }
 
 fn message(report: &Report) -> &str {
@@ -214,11 +201,7 @@ fn facts_are_told_when_the_metadata_has_passed() {
 #[test]
 fn how_the_stream_is_cut_changes_nothing() {
     for name in ["signed.cab", "zip.cab", "plain.cab", "composite.cab"] {
-        let image = sample(name);
-        let whole = inspect_in(image.len(), &image);
-        for pieces in [1, 7, 4096] {
-            assert_eq!(inspect_in(pieces, &image), whole, "{name} in pieces of {pieces}");
-        }
+        inspect_cut(name, &sample(name));
     }
 }
 
@@ -517,25 +500,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn mutations_never_panic(
-        which in 0..5_usize,
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
-        cut in any::<prop::sample::Index>(),
-        pieces in 1..2000_usize,
-    ) {
-        let names = ["signed", "plain", "artifact", "cabarchive", "composite"];
-        let mut image = sample(&format!("{}.cab", names[which]));
-        for (at, byte) in changes {
-            let at = 8 + at.index(image.len() - 8);
-            image[at] = byte;
-            // Checksums that say nothing let the damage through to what is inside.
-            let data = u32::from_le_bytes(image[36..40].try_into().expect("four")) as usize;
-            if let Some(checksum) = data.checked_add(4).and_then(|end| image.get_mut(data..end)) {
-                checksum.fill(0);
-            }
+    fn mutations_never_panic(mut bytes in mutated(
+        "fwupd",
+        &["signed.cab", "plain.cab", "artifact.cab", "cabarchive.cab", "composite.cab"],
+    )) {
+        // Checksums that say nothing let the damage through to what is inside.
+        let data = bytes.get(36..40).map(|four| u32::from_le_bytes(four.try_into().expect("four")) as usize);
+        let end = data.and_then(|data| data.checked_add(4));
+        if let Some(checksum) = data.zip(end).and_then(|(data, end)| bytes.get_mut(data..end)) {
+            checksum.fill(0);
         }
-        image.truncate(cut.index(image.len()).max(8));
-        inspect_in(pieces, &image);
+        survives(&bytes);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
+use super::super::trial::{cuts_show, detail, flips_show, inspect, kinds, mutated, sample, survives, whole};
 use super::super::{FaultKind, Inspection, Report};
-use super::trial::{cuts_show, detail, flips_show, inspect, kinds, mutated, sample, survives, whole};
 
 fn pieces(report: &Report) -> Vec<(&str, u64)> {
     report.facts.payloads.iter().map(|piece| (piece.name.as_str(), piece.size)).collect()
@@ -110,14 +110,14 @@ fn long_lines_and_scattered_data_are_bounded() {
         }
     }
     let report = inspect((text + ":00000001FF\n").as_bytes());
-    assert_eq!(kinds(&report), [FaultKind::Malformed]);
-    assert_eq!((report.faults.len(), report.facts.payloads.len()), (10, 100));
+    assert_eq!(kinds(&report), [FaultKind::Malformed; 10]);
+    assert_eq!(report.facts.payloads.len(), 100);
 }
 
 proptest! {
     #[test]
     fn mutations_never_panic(
-        bytes in prop_oneof![mutated("intel-hex/linear.hex"), mutated("intel-hex/segments.hex")],
+        bytes in mutated("intel-hex", &["linear.hex", "segments.hex"]),
     ) {
         survives(&bytes);
     }

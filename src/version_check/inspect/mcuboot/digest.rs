@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::{Header, tlv::Tlv};
-use crate::version_check::inspect::{FaultKind, Report};
+use crate::version_check::inspect::{Covers, FaultKind, Report};
 
 /// `IMAGE_TLV_SHA256` and its larger ones.
 pub(super) const SHA256: u16 = 0x10;
@@ -78,13 +78,14 @@ pub(super) fn sha256(key: &[u8]) -> Vec<u8> {
     Sha256::digest(key).to_vec()
 }
 
-/// Compares the digests that the image carries; gives the one that its signatures sign.
+/// Compares the digests that the image carries; gives the one that its signatures sign, and whether it was
+/// found.
 pub(super) fn compare(
     header: &Header,
     tlvs: &[Tlv<'_>],
     digests: Digests,
     report: &mut Report,
-) -> Option<ImageDigest> {
+) -> Option<(ImageDigest, Covers)> {
     let found = [
         (SHA256, ImageDigest::Sha256(digests.sha256.finalize().into())),
         (SHA384, ImageDigest::Sha384(digests.sha384.finalize().into())),
@@ -109,13 +110,13 @@ pub(super) fn compare(
             if header.is_encrypted() {
                 report.facts.detail("encryption", "none yet: the payload is plain (imgtool --clear)");
             }
-            signed.get_or_insert_with(|| found.clone());
+            signed.get_or_insert_with(|| (found.clone(), Covers::Bytes));
         } else if header.is_encrypted() {
             report
                 .facts
                 .detail("encryption", "the payload is encrypted; only a device can verify its digest");
             report.facts.detail("digest of the plain image", stated.text());
-            signed.get_or_insert(stated);
+            signed.get_or_insert((stated, Covers::StatedDigest));
         } else {
             report.fault(
                 FaultKind::DigestWrong,
@@ -127,7 +128,7 @@ pub(super) fn compare(
                     found.text(),
                 ),
             );
-            signed.get_or_insert_with(|| found.clone());
+            signed.get_or_insert_with(|| (found.clone(), Covers::Bytes));
         }
     }
     signed

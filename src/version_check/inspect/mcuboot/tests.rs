@@ -2,50 +2,19 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::HEADER;
-use crate::version_check::inspect::{Algorithm, FaultKind, Inspection, NameKind, Report, Signed};
+use crate::version_check::inspect::{
+    Algorithm, FaultKind, Inspection, NameKind, Report, Signed,
+    trial::{self, detail, inspect, inspect_cut, inspect_in, kinds, mutated, names, samples},
+};
 
 fn sample(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/tests/samples/mcuboot/{name}.bin", env!("CARGO_MANIFEST_DIR"))).expect(name)
-}
-
-fn samples() -> Vec<(String, Vec<u8>)> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/mcuboot");
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .filter_map(|entry| {
-            entry.unwrap().file_name().into_string().unwrap().strip_suffix(".bin").map(Into::into)
-        })
-        .collect();
-    names.sort();
-    assert!(names.len() >= 25, "{names:?}");
-    names.into_iter().map(|name| (name.clone(), sample(&name))).collect()
-}
-
-fn inspect_in_pieces(bytes: &[u8], piece: usize) -> Report {
-    let mut inspection = Inspection::default();
-    for piece in bytes.chunks(piece) {
-        inspection.update(piece);
-    }
-    inspection.finish()
-}
-
-fn inspect(bytes: &[u8]) -> Report {
-    inspect_in_pieces(bytes, usize::MAX)
+    trial::sample(&format!("mcuboot/{name}.bin"))
 }
 
 fn whole(name: &str) -> Report {
-    let report = inspect(&sample(name));
-    assert_eq!(report.faults, [], "{name}");
+    let report = trial::whole(&format!("mcuboot/{name}.bin"));
     assert_eq!(report.facts.format, "mcuboot", "{name}");
     report
-}
-
-fn kinds(report: &Report) -> Vec<FaultKind> {
-    report.faults.iter().map(|fault| fault.kind).collect()
-}
-
-fn detail<'a>(report: &'a Report, label: &str) -> Option<&'a str> {
-    report.facts.details.iter().find(|(known, _)| known == label).map(|(_, value)| value.as_str())
 }
 
 /// The payload that the script gives to imgtool.
@@ -63,9 +32,8 @@ fn what_imgtool_prints_is_stated() {
     assert_eq!(facts.security_counter, Some(5));
     assert_eq!(facts.installed_size, Some(bytes.len() as u64));
     assert_eq!((facts.payloads[0].name.as_str(), facts.payloads[0].size), ("image", PAYLOAD as u64));
-    let names: Vec<_> = facts.names.iter().map(|(kind, name)| (*kind, name.as_str())).collect();
     assert_eq!(
-        names,
+        names(&report),
         [
             (NameKind::Compatible, "c0d09f44-e24a-5b97-98cb-9ba4e04387a1"),
             (NameKind::Hardware, "demo-a"),
@@ -396,11 +364,10 @@ fn what_an_attacker_counts_up_stays_bounded() {
 
 #[test]
 fn how_the_stream_is_cut_changes_nothing() {
-    for (name, bytes) in samples() {
-        let report = inspect(&bytes);
-        for piece in [1, 7, 4096] {
-            assert_eq!(inspect_in_pieces(&bytes, piece), report, "{name} in pieces of {piece}");
-        }
+    let names = samples("mcuboot", ".bin");
+    assert!(names.len() >= 25, "{names:?}");
+    for name in names {
+        inspect_cut(&name, &sample(&name));
     }
 }
 
@@ -408,24 +375,15 @@ proptest! {
     #[test]
     fn no_bytes_behind_the_magic_panic(bytes: Vec<u8>, big: bool, piece in 1..64_usize) {
         let magic = if big { 0x96f3_b83d_u32.to_be_bytes() } else { 0x96f3_b83d_u32.to_le_bytes() };
-        let report = inspect_in_pieces(&[&magic[..], &bytes].concat(), piece);
+        let report = inspect_in(piece, &[&magic[..], &bytes].concat());
         prop_assert!(!report.faults.is_empty());
     }
 
     #[test]
-    fn no_mutation_panics(
-        which: prop::sample::Index,
-        edits: Vec<(prop::sample::Index, u8)>,
-        cut: prop::sample::Index,
-    ) {
-        let samples = samples();
-        let mut bytes = which.get(&samples).1.clone();
-        for (at, value) in edits {
-            let at = at.index(bytes.len());
-            bytes[at] = value;
-        }
-        bytes.truncate(cut.index(bytes.len() + 1));
-        let report = inspect(&bytes);
-        prop_assert_eq!(inspect_in_pieces(&bytes, 7), report);
+    fn no_mutation_panics(bytes in mutated(
+        "mcuboot",
+        &["ecdsa-p256.bin", "big-endian.bin", "compressed.bin", "encrypted-ec256.bin", "padded-confirmed.bin"],
+    )) {
+        trial::survives(&bytes);
     }
 }

@@ -5,7 +5,7 @@ use super::{
     digest::{self, Digests, ImageDigest, SHA256, SHA384, SHA512},
 };
 use crate::version_check::inspect::{
-    Algorithm, Facts, FaultKind, NameKind, Report, Signature, Signed, facts::text_of,
+    Algorithm, Covers, Facts, FaultKind, NameKind, Report, Signature, Signed, facts::text_of,
 };
 
 /// The most signatures that are looked at. MCUboot tries them one after the other, and so must whoever
@@ -76,7 +76,9 @@ pub(super) fn state(
                 } else {
                     report.facts.detail("public key", format!("{} bytes, carried in full", value.len()));
                     hex::encode(
-                        digest.as_ref().map_or_else(|| digest::sha256(value), |digest| digest.of_key(value)),
+                        digest
+                            .as_ref()
+                            .map_or_else(|| digest::sha256(value), |(digest, _)| digest.of_key(value)),
                     )
                 });
             }
@@ -242,7 +244,7 @@ fn state_unprotected((kind, value): Tlv<'_>, report: &mut Report) {
 fn state_signature(
     (kind, value): Tlv<'_>,
     pure: bool,
-    digest: Option<&ImageDigest>,
+    digest: Option<&(ImageDigest, Covers)>,
     key_id: Option<&str>,
     report: &mut Report,
 ) {
@@ -254,7 +256,8 @@ fn state_signature(
     {
         facts.key_ids.push(key_id.to_owned());
     }
-    let signed = match (kind, digest) {
+    let covers = digest.map_or(Covers::Bytes, |(_, covers)| *covers);
+    let signed = match (kind, digest.map(|(digest, _)| digest)) {
         (ED25519, _) if pure => {
             facts.detail("signature", "Ed25519 of the whole image (pure): only a device verifies it");
             return;
@@ -287,12 +290,11 @@ fn state_signature(
         );
     }
     let bytes = if kind == ECDSA { without_padding(value) } else { value };
+    // A bootloader takes any whose key it knows: one group.
     signatures.push(Signature {
-        algorithm,
-        signed,
-        bytes: bytes.to_vec(),
+        covers,
         key_id: key_id.map(ToOwned::to_owned),
-        certificates: Vec::new(),
+        ..Signature::new(algorithm, signed, bytes.to_vec())
     });
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::super::{Algorithm, FaultKind, Report, Signature, Signed, facts::text_of};
+use super::super::{Algorithm, FaultKind, Report, Signature, Signed, ecdsa::to_der, facts::text_of};
 
 /// The lines of `manifest` and `manifest-augment`.
 #[derive(Default)]
@@ -101,36 +101,13 @@ fn read_line(line: &[u8]) -> Option<(String, [u8; 32])> {
 pub(super) fn signature(text: &[u8], manifest_sha256: [u8; 32]) -> Option<Signature> {
     let bytes = STANDARD.decode(text.trim_ascii()).ok()?;
     let (algorithm, bytes) = match bytes.len() {
-        64 => (Algorithm::EcdsaP256Sha256, ecdsa_der(&bytes[..32], &bytes[32..])),
+        64 => (Algorithm::EcdsaP256Sha256, to_der(&bytes[..32], &bytes[32..])),
         8..=72 if is_ecdsa_der(&bytes) => (Algorithm::EcdsaP256Sha256, bytes),
         // RSA keys of 1024 to 8192 bits; a signature is as long as the key.
         128..=1024 => (Algorithm::RsaPkcs1Sha256, bytes),
         _ => return None,
     };
-    Some(Signature {
-        algorithm,
-        signed: Signed::Sha256(manifest_sha256),
-        bytes,
-        key_id: None,
-        certificates: Vec::new(),
-    })
-}
-
-/// `r` and `s` as `SEQUENCE { INTEGER, INTEGER }` (RFC 3279, 2.2.3).
-fn ecdsa_der(r: &[u8], s: &[u8]) -> Vec<u8> {
-    let mut inside = Vec::with_capacity(70);
-    for number in [r, s] {
-        let zeros = number.iter().take_while(|byte| **byte == 0).count().min(number.len() - 1);
-        let number = &number[zeros..];
-        let sign = usize::from(number[0] & 0x80 != 0);
-        // At most 33 bytes each, 70 together: lengths fit a byte.
-        inside.extend_from_slice(&[0x02, (number.len() + sign) as u8]);
-        inside.extend_from_slice(&[0][..sign]);
-        inside.extend_from_slice(number);
-    }
-    let mut der = vec![0x30, inside.len() as u8];
-    der.append(&mut inside);
-    der
+    Some(Signature::new(algorithm, Signed::Sha256(manifest_sha256), bytes))
 }
 
 fn is_ecdsa_der(bytes: &[u8]) -> bool {

@@ -4,40 +4,22 @@ use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::super::{Algorithm, FaultKind, Inspection, NameKind, Report, Signed};
+use super::super::{
+    Algorithm, FaultKind, Inspection, NameKind, Report, Signed,
+    trial::{self, detail, inspect, inspect_cut, inspect_in, kinds, mutated, survives},
+};
 
 fn sample(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/tests/samples/mender/{name}", env!("CARGO_MANIFEST_DIR"))).expect(name)
+    trial::sample(&format!("mender/{name}"))
 }
 
-fn inspect_in(pieces: usize, image: &[u8]) -> Report {
-    let mut inspection = Inspection::default();
-    for piece in image.chunks(pieces) {
-        inspection.update(piece);
-    }
-    inspection.finish()
-}
-
-fn inspect(image: &[u8]) -> Report {
-    inspect_in(4096, image)
-}
-
-fn kinds(report: &Report) -> Vec<FaultKind> {
-    report.faults.iter().map(|fault| fault.kind).collect()
+fn names(report: &Report) -> Vec<&str> {
+    trial::names(report).into_iter().map(|(_, name)| name).collect()
 }
 
 fn payloads(report: &Report) -> Vec<(&str, u64, bool)> {
     let payloads = report.facts.payloads.iter();
     payloads.map(|payload| (payload.name.as_str(), payload.size, payload.digest.is_some())).collect()
-}
-
-fn names(report: &Report) -> Vec<&str> {
-    report.facts.names.iter().map(|(_, name)| name.as_str()).collect()
-}
-
-fn detail<'a>(report: &'a Report, label: &str) -> Option<&'a str> {
-    let detail = report.facts.details.iter().find(|(name, _)| name == label);
-    detail.map(|(_, value)| value.as_str())
 }
 
 /// A tar archive of these files, as tar writes it.
@@ -256,11 +238,7 @@ fn tar_archives_of_other_things_are_tar() {
 #[test]
 fn how_the_stream_is_cut_changes_nothing() {
     for name in ["module.mender", "xz.mender", "zstd.mender", "plain.mender", "augmented.mender", "pax.tar"] {
-        let image = sample(name);
-        let whole = inspect_in(image.len(), &image);
-        for pieces in [1, 7, 4096] {
-            assert_eq!(inspect_in(pieces, &image), whole, "{name} in pieces of {pieces}");
-        }
+        inspect_cut(name, &sample(name));
     }
 }
 
@@ -566,20 +544,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn mutations_never_panic(
-        which in 0..6_usize,
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
-        cut in any::<prop::sample::Index>(),
-        pieces in 1..2000_usize,
-    ) {
-        let names = ["module", "augmented", "xz", "zstd", "ecdsa", "plain"];
-        let mut image = sample(&format!("{}.mender", names[which]));
-        for (at, byte) in changes {
-            let at = at.index(image.len());
-            image[at] = byte;
-        }
-        image.truncate(cut.index(image.len()).max(600));
-        inspect_in(pieces, &image);
+    fn mutations_never_panic(bytes in mutated(
+        "mender",
+        &["module.mender", "augmented.mender", "xz.mender", "zstd.mender", "ecdsa.mender", "plain.mender"],
+    )) {
+        survives(&bytes);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! Numbers that are all ones mean "any" and are not stated. Hash and signature of the secure flavour are
 //! stored with their bytes reversed.
 
-use crate::version_check::inspect::{Algorithm, Signature, Signed};
+use crate::version_check::inspect::{Algorithm, Signature, Signed, ecdsa::to_der};
 
 /// What an init packet says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -75,13 +75,9 @@ pub(super) fn legacy(bytes: &[u8]) -> Result<InitPacket, String> {
             packet.size = Some(u32::from_le_bytes([a, b, c, d]).into());
             packet.sha256 = rest[..32].try_into().ok();
             if id == 2 {
-                packet.signature = Some(Signature {
-                    algorithm: Algorithm::EcdsaP256Sha256,
-                    signed: Signed::Message(bytes[..bytes.len() - 64].to_vec()),
-                    bytes: der(&rest[32..64], &rest[64..]),
-                    key_id: None,
-                    certificates: Vec::new(),
-                });
+                let signed = Signed::Message(bytes[..bytes.len() - 64].to_vec());
+                let signature = to_der(&rest[32..64], &rest[64..]);
+                packet.signature = Some(Signature::new(Algorithm::EcdsaP256Sha256, signed, signature));
             }
         }
         _ => return Err(format!("its last {} bytes are neither CRC16 nor hash nor signature", rest.len())),
@@ -136,13 +132,12 @@ fn signature_of(init: &[u8], (algorithm, bytes): (u64, &[u8])) -> Result<Signatu
     let (algorithm, bytes) = match algorithm {
         0 => {
             let reversed = |half: &[u8]| half.iter().rev().copied().collect::<Vec<u8>>();
-            (Algorithm::EcdsaP256Sha256, der(&reversed(&bytes[..32]), &reversed(&bytes[32..])))
+            (Algorithm::EcdsaP256Sha256, to_der(&reversed(&bytes[..32]), &reversed(&bytes[32..])))
         }
         1 => (Algorithm::Ed25519, bytes.to_vec()),
         other => return Err(format!("its signature is of the unknown type {other}")),
     };
-    let signed = Signed::Message(init.to_vec());
-    Ok(Signature { algorithm, signed, bytes, key_id: None, certificates: Vec::new() })
+    Ok(Signature::new(algorithm, Signed::Message(init.to_vec()), bytes))
 }
 
 fn init_command(bytes: &[u8]) -> Result<InitPacket, String> {
@@ -309,18 +304,6 @@ fn each_field<'a>(
         take(key >> 3, value)?;
     }
     Ok(())
-}
-
-/// An ECDSA signature's two numbers, big-endian, as the DER structure that verifiers take (RFC 3279, 2.2.3).
-fn der(r: &[u8], s: &[u8]) -> Vec<u8> {
-    let integer = |number: &[u8]| {
-        let first = number.iter().position(|byte| *byte != 0).unwrap_or(number.len() - 1);
-        let number = &number[first..];
-        let sign: &[u8] = if number[0] & 0x80 == 0 { &[] } else { &[0] };
-        [&[0x02, (sign.len() + number.len()) as u8], sign, number].concat()
-    };
-    let (r, s) = (integer(r), integer(s));
-    [&[0x30, (r.len() + s.len()) as u8], &r[..], &s[..]].concat()
 }
 
 #[cfg(test)]

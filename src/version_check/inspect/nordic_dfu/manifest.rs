@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::init_packet::{self, InitPacket, Kind};
 use super::{Facts, FaultKind, File, LARGEST_FIRMWARE, LONGEST_PACKET, Payload, Report, text_of};
-use crate::version_check::inspect::NameKind;
+use crate::domain::Version;
+use crate::version_check::inspect::{NameKind, Signature};
 
 /// The images that a package may have, the most interesting first; `(key, what the init packet calls it)`.
 const IMAGES: [(&str, &[Kind]); 4] = [
@@ -71,7 +72,9 @@ impl Manifest {
             };
             signed &= packet.signature.is_some();
             state_packet(IMAGES[*image].0, &packet, &mut report.facts);
-            report.signatures.extend(packet.signature);
+            // A device verifies each image by itself: each is a group.
+            let group = report.signatures.len() as u32;
+            report.signatures.extend(packet.signature.map(|signature| Signature { group, ..signature }));
         }
         // A bootloader that wants signatures refuses each image that has none.
         report.facts.signed = all && signed;
@@ -137,12 +140,16 @@ fn state_packet(key: &str, packet: &InitPacket, facts: &mut Facts) {
         detail("digest that is not verified", digest.clone());
     }
     if let Some(version) = packet.version {
-        let decimals = format!("{}.{}.{}", version / 10_000, version / 100 % 100, version % 100);
-        let bytes = format!("{}.{}.{}", version >> 16, version >> 8 & 0xff, version & 0xff);
+        let decimals = [version / 10_000, version / 100 % 100, version % 100];
+        let bytes = [version >> 16, version >> 8 & 0xff, version & 0xff];
+        let [decimals, bytes] =
+            [decimals, bytes].map(|[major, minor, patch]| format!("{major}.{minor}.{patch}"));
         detail("version", format!("{version}; read as decimals {decimals}, read as bytes {bytes}"));
         // Images come in the order of interest, so the first that states a version is the package's.
         if facts.version.is_none() {
             facts.version = Some(version.to_string());
+            facts.semver_readings =
+                [decimals, bytes].iter().filter_map(|text| Version::parse(text).ok()).collect();
             // The secure bootloader takes no application that is older than its own (fw_version), except in
             // debug mode.
             let counts = packet.secure && !packet.debug && packet.kind == Some(Kind::Application);

@@ -15,7 +15,7 @@ mod file;
 use fields::{Sizes, Tally, u16_at, u32_at, u64_at, widen};
 use file::File;
 
-use crate::version_check::inspect::compressed::inflate::Inflate;
+use crate::version_check::inspect::inflate::Inflate;
 use crate::version_check::inspect::{FaultKind, Report};
 
 /// The largest zip64 end record that is read; it has 56 bytes and what future versions add.

@@ -1,7 +1,7 @@
 //! Bundles whose manifest is in their signature (verity, crypt): what it says of the payload.
 
 use super::{
-    super::{FaultKind, Report},
+    super::{Covers, FaultKind, Report},
     manifest::Manifest,
     squashfs::{Kept, Superblock},
     verity::{self, Wrong},
@@ -79,6 +79,10 @@ pub(super) fn compare(
             );
             if compared.data == data_blocks {
                 report.facts.own_digest = Some(format!("verity:{}", hex::encode(root)));
+            } else {
+                for signature in &mut report.signatures {
+                    signature.covers = Covers::StatedDigest;
+                }
             }
         }
         Err(Wrong::Size(needed)) => report.fault(

@@ -1,8 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::intel_hex::trial::{
-    cuts_show, detail, flips_show, inspect, kinds, mutated, sample, survives, whole,
-};
+use super::super::trial::{cuts_show, detail, flips_show, inspect, kinds, mutated, sample, survives, whole};
 use super::super::{FaultKind, Report};
 
 /// A record with its length and checksum.
@@ -89,7 +87,7 @@ fn other_texts_are_not_claimed() {
 
 proptest! {
     #[test]
-    fn mutations_never_panic(bytes in mutated("s-record/s2-counted.srec")) {
+    fn mutations_never_panic(bytes in mutated("s-record", &["s2-counted.srec"])) {
         survives(&bytes);
     }
 

@@ -43,12 +43,9 @@ impl Swupdate {
                     .facts
                     .detail("signature", format!("RSA of {} bits, without a certificate", bytes.len() * 8));
                 self.report.signatures.extend([Algorithm::RsaPkcs1Sha256, Algorithm::RsaPssSha256].map(
-                    |algorithm| Signature {
-                        algorithm,
-                        signed: Signed::Message(description.clone()),
-                        bytes: bytes.to_vec(),
-                        key_id: None,
-                        certificates: Vec::new(),
+                    // One signature that does not say how it was made: one group.
+                    |algorithm| {
+                        Signature::new(algorithm, Signed::Message(description.clone()), bytes.to_vec())
                     },
                 ));
             }

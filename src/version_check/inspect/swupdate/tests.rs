@@ -3,42 +3,18 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::{
-    super::{Algorithm, Inspection, NameKind, Signed},
+    super::{
+        Algorithm, Inspection, NameKind, Signed,
+        trial::{detail, inspect, inspect_cut, kinds, mutated, names_of as names, sample, survives},
+    },
     *,
 };
 
 const SIGNED_AND_PLAIN: [&str; 9] =
     ["unsigned", "newc", "cms", "cms-stream", "cms-noattr", "cms-keyid-sha512", "cms-pss", "cms-p256", "rsa"];
 
-fn file(name: &str) -> Vec<u8> {
-    let path = format!("{}/tests/samples/swupdate/{name}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read(&path).expect(&path)
-}
-
 fn archive(name: &str) -> Vec<u8> {
-    file(&format!("{name}.swu"))
-}
-
-fn inspect_in(bytes: &[u8], piece: usize) -> Report {
-    let mut inspection = Inspection::default();
-    bytes.chunks(piece).for_each(|piece| inspection.update(piece));
-    inspection.finish()
-}
-
-fn inspect(bytes: &[u8]) -> Report {
-    inspect_in(bytes, usize::MAX)
-}
-
-fn kinds(report: &Report) -> Vec<FaultKind> {
-    report.faults.iter().map(|fault| fault.kind).collect()
-}
-
-fn detail<'a>(report: &'a Report, label: &str) -> Option<&'a str> {
-    report.facts.details.iter().find(|(known, _)| known == label).map(|(_, value)| value.as_str())
-}
-
-fn names(report: &Report, kind: NameKind) -> Vec<&str> {
-    report.facts.names.iter().filter(|(known, _)| *known == kind).map(|(_, name)| name.as_str()).collect()
+    sample(&format!("swupdate/{name}.swu"))
 }
 
 /// An archive of these files, as `cpio -H crc` makes it.
@@ -161,7 +137,7 @@ fn signatures_come_with_what_they_sign() {
 #[test]
 fn the_signer_is_named_as_openssl_names_it() {
     for (name, key) in [("cms", "swu"), ("cms-stream", "swu"), ("cms-p256", "swu-p256")] {
-        let certificate = String::from_utf8(file(&format!("{key}.certificate"))).expect("text");
+        let certificate = String::from_utf8(sample(&format!("swupdate/{key}.certificate"))).expect("text");
         let serial =
             certificate.lines().next().and_then(|line| line.strip_prefix("serial=")).expect("serial");
         let identifier =
@@ -229,7 +205,7 @@ fn what_is_encrypted_or_no_update_is_no_fault() {
     assert!(detail(&report, DESCRIPTION).is_some_and(|text| text.starts_with("encrypted")));
     assert_eq!(report.facts.payloads.len(), 3);
 
-    let other = file("other.cpio");
+    let other = sample("swupdate/other.cpio");
     let report = inspect(&other);
     assert_eq!(report.faults, []);
     assert_eq!(report.facts.format, "cpio");
@@ -425,11 +401,7 @@ fn a_million_files_take_no_memory() {
 #[test]
 fn pieces_change_nothing() {
     for name in SIGNED_AND_PLAIN.iter().chain(&["boards", "json", "encrypted-description"]) {
-        let bytes = archive(name);
-        let whole = inspect(&bytes);
-        for piece in [1, 7, 4096] {
-            assert_eq!(inspect_in(&bytes, piece), whole, "{name} {piece}");
-        }
+        inspect_cut(name, &archive(name));
     }
 }
 
@@ -449,17 +421,10 @@ proptest! {
     }
 
     #[test]
-    fn random_changes_do_not_panic(
-        name in prop::sample::select(&["unsigned", "cms", "cms-stream", "cms-pss", "boards", "json"][..]),
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
-        cut in any::<prop::sample::Index>(),
-    ) {
-        let mut bytes = archive(name);
-        for (at, value) in changes {
-            let at = at.index(bytes.len());
-            bytes[at] = value;
-        }
-        inspect(&bytes);
-        inspect(&bytes[..cut.index(bytes.len())]);
+    fn random_changes_do_not_panic(bytes in mutated(
+        "swupdate",
+        &["unsigned.swu", "cms.swu", "cms-stream.swu", "cms-pss.swu", "boards.swu", "json.swu"],
+    )) {
+        survives(&bytes);
     }
 }

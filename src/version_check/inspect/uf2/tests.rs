@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use super::super::intel_hex::trial::{
-    cuts_show, detail, flips_show, inspect, kinds, mutated, sample, survives, whole,
+use super::super::trial::{
+    cuts_show, detail, flips_show, inspect, kinds, mutated, names, sample, survives, whole,
 };
 use super::super::{FaultKind, Inspection, NameKind, Payload, Report};
 use super::{BLOCK, LAST_MAGIC, MAGIC, MOST_FAMILIES};
@@ -21,10 +21,6 @@ fn edited(path: &str, at: usize, bytes: &[u8]) -> Report {
     let mut sample = sample(path);
     sample[at..at + bytes.len()].copy_from_slice(bytes);
     inspect(&sample)
-}
-
-fn names(report: &Report) -> Vec<(NameKind, &str)> {
-    report.facts.names.iter().map(|(kind, name)| (*kind, name.as_str())).collect()
 }
 
 #[test]
@@ -70,7 +66,7 @@ fn tags_state_version_device_and_digest() {
 #[test]
 fn a_version_is_known_early() {
     let mut inspection = Inspection::default();
-    inspection.update(&sample("uf2/tags.uf2")[..1024]);
+    inspection.update(&sample("uf2/tags.uf2")[..1024 + 16]);
     let facts = inspection.so_far().expect("the first block states it");
     assert_eq!(facts.version.as_deref(), Some("1.3.0-rc.1+42"));
 }
@@ -171,9 +167,8 @@ fn hostile_counts_are_bounded() {
     assert_eq!(kinds(&report), [FaultKind::Malformed]);
     let many: Vec<u8> = (0..1000).flat_map(|family| block(family, 0, 1)).collect();
     let report = inspect(&many);
-    assert_eq!(kinds(&report), [FaultKind::Malformed]);
+    assert_eq!(kinds(&report), [FaultKind::Malformed; 10]);
     assert_eq!(report.facts.payloads.len(), MOST_FAMILIES);
-    assert_eq!(report.faults.len(), 10);
     let scattered: Vec<u8> = (0..10_000).flat_map(|number| block(1, number * 2, 20_000)).collect();
     assert!(inspect(&scattered).faults.iter().any(|fault| fault.message.contains("out of order")));
 }
@@ -181,7 +176,7 @@ fn hostile_counts_are_bounded() {
 proptest! {
     #[test]
     fn mutations_never_panic(
-        bytes in prop_oneof![mutated("uf2/tags.uf2"), mutated("uf2/container.uf2"), mutated("uf2/md5.uf2")],
+        bytes in mutated("uf2", &["tags.uf2", "container.uf2", "md5.uf2"]),
     ) {
         survives(&bytes);
     }

@@ -1,29 +1,21 @@
 use proptest::prelude::*;
 
-use super::{super::Inspection, *};
+use super::{
+    super::{
+        Inspection,
+        trial::{self, inspect, inspect_cut, kinds, mutated, survives},
+    },
+    *,
+};
+
+const SAMPLES: [&str; 4] = ["firmware.uimg", "kernel.uimg", "multi.uimg", "script.uimg"];
 
 fn sample(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/tests/samples/uimage/{name}", env!("CARGO_MANIFEST_DIR"))).expect(name)
-}
-
-fn inspect(bytes: &[u8]) -> Report {
-    inspect_in(bytes, bytes.len().max(1))
-}
-
-fn inspect_in(bytes: &[u8], piece: usize) -> Report {
-    let mut inspection = Inspection::default();
-    for piece in bytes.chunks(piece) {
-        inspection.update(piece);
-    }
-    inspection.finish()
-}
-
-fn kinds(report: &Report) -> Vec<FaultKind> {
-    report.faults.iter().map(|fault| fault.kind).collect()
+    trial::sample(&format!("uimage/{name}"))
 }
 
 fn detail<'a>(report: &'a Report, label: &str) -> &'a str {
-    report.facts.details.iter().find(|(name, _)| name == label).map_or("", |(_, value)| value)
+    trial::detail(report, label).unwrap_or_default()
 }
 
 /// With the header's own CRC made right again.
@@ -152,30 +144,15 @@ fn tables_that_lie_are_told() {
 
 #[test]
 fn pieces_change_nothing() {
-    for name in ["firmware.uimg", "kernel.uimg", "multi.uimg", "script.uimg"] {
-        let bytes = sample(name);
-        let whole = inspect(&bytes);
-        for piece in [1, 7, 4096] {
-            assert_eq!(inspect_in(&bytes, piece), whole, "{name} in pieces of {piece}");
-        }
+    for name in SAMPLES {
+        inspect_cut(name, &sample(name));
     }
 }
 
 proptest! {
     #[test]
-    fn nothing_panics(
-        name in prop::sample::select(vec!["firmware.uimg", "multi.uimg", "script.uimg"]),
-        edits in prop::collection::vec((0usize..300, any::<u8>()), 0..12),
-        keep in 4usize..5000,
-        piece in 1usize..2000,
-    ) {
-        let mut bytes = sample(name);
-        let length = bytes.len();
-        for (at, byte) in edits {
-            bytes[at.min(length - 1)] = byte;
-        }
-        bytes.truncate(keep);
-        prop_assert_eq!(inspect_in(&bytes, piece), inspect(&bytes));
+    fn no_mutation_panics(bytes in mutated("uimage", &SAMPLES)) {
+        survives(&bytes);
     }
 
     #[test]

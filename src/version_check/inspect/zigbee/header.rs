@@ -55,6 +55,12 @@ pub(super) fn read_header(bytes: &[u8], report: &mut Report) -> Option<Header> {
     let [major, minor, high, low] = file_version.to_be_bytes();
     let patch = u16::from_be_bytes([high, low]);
     facts.semver = Version::parse(&format!("{major}.{minor}.{patch}")).ok();
+    // The specification's own custom: release and build of the application, then those of the stack; and the
+    // three bytes of those who leave the first at 0.
+    let release = format!("{}.{}.{minor}", major >> 4, major & 0xf);
+    let bytes = (major == 0).then(|| format!("{minor}.{high}.{low}"));
+    facts.semver_readings =
+        [release].iter().chain(&bytes).filter_map(|text| Version::parse(text).ok()).collect();
     facts.name(NameKind::Vendor, &format!("0x{:04x}", header.manufacturer));
     facts.name(NameKind::Compatible, &format!("0x{:04x}:0x{image_type:04x}", header.manufacturer));
     let product = version_in(&text).map_or_else(|| text.trim().to_owned(), |(_, rest)| rest);

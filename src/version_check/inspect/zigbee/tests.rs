@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::{
-    super::{Inspection, NameKind, Payload},
+    super::{
+        Inspection, NameKind, Payload,
+        trial::{self, inspect, inspect_cut, inspect_in, kinds, mutated, names, survives},
+    },
     *,
 };
 
@@ -17,31 +20,11 @@ const SAMPLES: [&str; 8] = [
 ];
 
 fn sample(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/tests/samples/zigbee/{name}", env!("CARGO_MANIFEST_DIR"))).expect(name)
-}
-
-fn inspect(bytes: &[u8]) -> Report {
-    inspect_in(bytes, bytes.len().max(1))
-}
-
-fn inspect_in(bytes: &[u8], piece: usize) -> Report {
-    let mut inspection = Inspection::default();
-    for piece in bytes.chunks(piece) {
-        inspection.update(piece);
-    }
-    inspection.finish()
-}
-
-fn kinds(report: &Report) -> Vec<FaultKind> {
-    report.faults.iter().map(|fault| fault.kind).collect()
+    trial::sample(&format!("zigbee/{name}"))
 }
 
 fn detail<'a>(report: &'a Report, label: &str) -> &'a str {
-    report.facts.details.iter().find(|(name, _)| name == label).map_or("", |(_, value)| value)
-}
-
-fn names(report: &Report) -> Vec<(NameKind, &str)> {
-    report.facts.names.iter().map(|(kind, name)| (*kind, name.as_str())).collect()
+    trial::detail(report, label).unwrap_or_default()
 }
 
 #[test]
@@ -213,7 +196,7 @@ fn a_million_sub_elements_take_no_memory() {
     let mut bytes = sample("plain.ota")[..56].to_vec();
     bytes[52..56].copy_from_slice(&(56 + 6_000_000_u32).to_le_bytes());
     bytes.resize(56 + 6_000_000, 0);
-    let report = inspect_in(&bytes, 4096);
+    let report = inspect_in(4096, &bytes);
     assert_eq!(report.faults, []);
     assert_eq!(report.facts.payloads.len(), Facts::MOST_PAYLOADS);
     // Many signatures, each with an address of its own.
@@ -222,7 +205,7 @@ fn a_million_sub_elements_take_no_memory() {
     bytes.truncate(56);
     bytes.extend(signatures);
     bytes[52..56].copy_from_slice(&(56 + 140_000_u32).to_le_bytes());
-    let report = inspect_in(&bytes, 4096);
+    let report = inspect_in(4096, &bytes);
     assert_eq!(report.faults, []);
     assert_eq!(report.facts.key_ids.len(), 8);
 }
@@ -230,28 +213,14 @@ fn a_million_sub_elements_take_no_memory() {
 #[test]
 fn pieces_change_nothing() {
     for name in SAMPLES {
-        let bytes = sample(name);
-        let whole = inspect(&bytes);
-        for piece in [1, 7, 4096] {
-            assert_eq!(inspect_in(&bytes, piece), whole, "{name} in pieces of {piece}");
-        }
+        inspect_cut(name, &sample(name));
     }
 }
 
 proptest! {
     #[test]
-    fn nothing_panics(
-        name in prop::sample::select(SAMPLES.to_vec()),
-        edits in prop::collection::vec((0usize..220, any::<u8>()), 0..12),
-        keep in 4usize..3000,
-        piece in 1usize..2000,
-    ) {
-        let mut bytes = sample(name);
-        for (at, byte) in edits {
-            bytes[at] = byte;
-        }
-        bytes.truncate(keep);
-        prop_assert_eq!(inspect_in(&bytes, piece), inspect(&bytes));
+    fn no_mutation_panics(bytes in mutated("zigbee", &SAMPLES)) {
+        survives(&bytes);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use crc32fast::Hasher;
 
 use super::fields::{Sizes, u16_at, u32_at, u64_at, widen};
 use super::{Event, Read, State, Zip};
-use crate::version_check::inspect::compressed::inflate::{Inflate, MOST_UNPACKED, Step};
 use crate::version_check::inspect::facts::text_of;
+use crate::version_check::inspect::inflate::{Inflate, MOST_UNPACKED, Step};
 use crate::version_check::inspect::{FaultKind, Report};
 
 /// The file that is being read.

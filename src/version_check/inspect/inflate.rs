@@ -5,10 +5,10 @@ use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 
 /// The most that is unpacked of one image: a few seconds of work. DEFLATE packs up to 1032 times, so 4 MB can
 /// reach it. A fixed number, and not a ratio, so that it does not matter how the stream is cut.
-pub(crate) const MOST_UNPACKED: u64 = 4 << 30;
+pub(super) const MOST_UNPACKED: u64 = 4 << 30;
 
 /// 32 kB of window, 32 kB of output, and the tables: about 80 kB.
-pub(crate) struct Inflate {
+pub(super) struct Inflate {
     state: Box<InflateState>,
     output: Box<[u8]>,
     unpacked: u64,
@@ -17,7 +17,7 @@ pub(crate) struct Inflate {
 
 /// How far it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(super) enum Step {
     /// All bytes were taken, the stream goes on.
     More,
     /// The stream is at its end.

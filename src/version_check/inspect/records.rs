@@ -12,18 +12,18 @@ const LONGEST_LINE: usize = 600;
 const MOST_COMPLAINTS: u32 = 10;
 
 /// What is wrong with a record.
-pub(crate) type Wrong = (FaultKind, String);
+pub(super) type Wrong = (FaultKind, String);
 
 /// What a record was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Record {
+pub(super) enum Record {
     Ordinary,
     /// The one behind which none may come.
     End,
 }
 
 /// A format's own part.
-pub(crate) trait Format: Send {
+pub(super) trait Format: Send {
     /// The format's stable code.
     const CODE: &'static str;
     /// Reads one record, without its line's end.
@@ -33,7 +33,7 @@ pub(crate) trait Format: Send {
 }
 
 /// Reads a text of records.
-pub(crate) struct Text<F> {
+pub(super) struct Text<F> {
     format: F,
     report: Report,
     memory: Memory,
@@ -48,7 +48,7 @@ pub(crate) struct Text<F> {
 
 /// The addresses that were filled.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub(super) struct Memory {
     ranges: Ranges,
     /// A record was damaged, so addresses are no longer certain.
     uncertain: bool,
@@ -82,7 +82,7 @@ impl Memory {
 /// Whether most of the first lines are records, by a format's own view of what one looks like. Stricter than
 /// a look at the first character, and so lenient that a damaged record is not taken for a file of another
 /// kind.
-pub(crate) fn probe(head: &[u8], looks_right: fn(&[u8]) -> bool) -> bool {
+pub(super) fn probe(head: &[u8], looks_right: fn(&[u8]) -> bool) -> bool {
     let lines = head.split(|byte| matches!(byte, b'\n' | b'\r'));
     let mut lines: Vec<&[u8]> = lines.map(<[u8]>::trim_ascii_end).collect();
     // The last line is cut, by the head's end or the file's.

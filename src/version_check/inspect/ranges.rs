@@ -6,15 +6,15 @@
 //! up.
 
 /// The most ranges that are kept apart: 64 kB of memory, and far more gaps than linkers leave.
-pub(crate) const MOST_RANGES: usize = 4096;
+pub(super) const MOST_RANGES: usize = 4096;
 
 /// Half-open ranges, sorted, neither overlapping nor touching.
 #[derive(Debug, Default)]
-pub(crate) struct Ranges(Vec<(u64, u64)>);
+pub(super) struct Ranges(Vec<(u64, u64)>);
 
 /// Why a range was not added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(super) enum Refused {
     /// Some of it is filled already, first at this number.
     Overlap(u64),
     /// It would be one range too many.
