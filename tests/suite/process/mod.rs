@@ -13,4 +13,5 @@ mod publish;
 mod races;
 mod replicas;
 mod restored;
+mod simulate;
 mod vanish;
