@@ -39,5 +39,6 @@ pub mod http;
 pub mod jobs;
 pub mod publishing;
 pub mod server;
+pub mod simulate;
 pub mod telemetry;
 pub mod version_check;

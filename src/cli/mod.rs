@@ -35,6 +35,7 @@ mod replay;
 mod resumable;
 mod server_run;
 mod server_side;
+mod simulate;
 mod table;
 mod token;
 mod upload;
@@ -113,6 +114,8 @@ pub enum ClientCommand {
     Backup(backup::BackupCommand),
     /// Ask the device listener whether it can answer checks (exit code 0 or 1)
     Health(health::HealthArguments),
+    /// Simulate a fleet of devices that ask, download and update, to measure and to plan
+    Simulate(simulate::SimulateArguments),
 }
 
 /// Reads the process's arguments. Help and version are printed to stdout and end the process with 0, a mistake is
@@ -161,6 +164,7 @@ impl ClientCommand {
             Self::Check(arguments) => arguments.connection.json,
             Self::Audit(arguments) => arguments.connection().json,
             Self::Health(arguments) => arguments.connection.json,
+            Self::Simulate(arguments) => arguments.json,
             Self::Backup(_) => false,
         }
     }
@@ -179,6 +183,7 @@ impl ClientCommand {
             Self::Check(arguments) => check::run(arguments, terminal),
             Self::Audit(arguments) => audit::run(arguments, terminal),
             Self::Health(arguments) => health::run(arguments),
+            Self::Simulate(arguments) => simulate::run(arguments, terminal),
             Self::Backup(command) => backup::run(command),
         }
     }
@@ -250,6 +255,7 @@ mod tests {
             "firmament explain --product p --version 1.4.0 --hardware h --channel c",
             "firmament inspect f.bin --json",
             "firmament health",
+            "firmament simulate --devices 10 --rate 5 --server http://127.0.0.1:1 --product p --version 1.3.0=7,1.2.0",
         ] {
             assert!(parsed(line).is_ok(), "{line}: {:?}", parsed(line).err());
         }
@@ -272,6 +278,10 @@ mod tests {
             "firmament release security --product p --version 1.4.0 --severity high --cve CVE-26-1",
             "firmament release notes --product p --version 1.4.0",
             "firmament product create p --support-end soon",
+            "firmament simulate --product p --version 1.0.0 --rate 0",
+            "firmament simulate --product p --version 1.0.0=x",
+            "firmament simulate --product p --version 1.0.0 --speed 0",
+            "firmament simulate --product p --version 1.0.0 --device-prefix a&b",
         ] {
             assert_eq!(exit_code_of(&parsed(line).expect_err(line)), 1, "{line}");
         }

@@ -129,6 +129,16 @@ impl Terminal {
         self.stderr_is_terminal && !self.json
     }
 
+    /// Whether stdout shows colours.
+    pub fn colours_stdout(&self) -> bool {
+        self.colour_stdout
+    }
+
+    /// Whether stderr shows colours.
+    pub fn colours_stderr(&self) -> bool {
+        self.colour_stderr
+    }
+
     /// Whether the report's text will not be shown.
     pub fn is_json(&self) -> bool {
         self.json
@@ -225,7 +235,8 @@ fn unwritable(error: io::Error) -> Failure {
     Failure { code, ..Failure::ours(format!("cannot write to standard output: {error}")) }
 }
 
-fn paint(colour: bool, code: &str, text: &str) -> String {
+/// Text in a colour or weight of the terminal, if it shows any.
+pub fn paint(colour: bool, code: &str, text: &str) -> String {
     if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 

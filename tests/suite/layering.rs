@@ -146,7 +146,7 @@ fn domain_and_version_check_are_pure_and_know_nobody() {
 
 #[test]
 fn transport_never_names_a_database_or_store_client() {
-    forbid(&["http", "publishing", "jobs", "cli"], &[&DATABASE[..], &STORE].concat());
+    forbid(&["http", "publishing", "jobs", "cli", "simulate"], &[&DATABASE[..], &STORE].concat());
 }
 
 #[test]
@@ -178,6 +178,12 @@ fn device_code_cannot_reach_catalogue_writer_or_credentials() {
 }
 
 #[test]
+fn a_simulated_fleet_knows_the_server_from_outside_only() {
+    only_house("simulate", &["simulate", "api", "domain"]);
+    forbid(&["simulate"], &["axum", "tower", "utoipa_axum", "hyper::server", "hyper_util::server"]);
+}
+
+#[test]
 fn only_the_composition_root_sees_all() {
     let root = ["crate::app", "crate::server"];
     let others = [
@@ -192,6 +198,7 @@ fn only_the_composition_root_sees_all() {
         "http",
         "jobs",
         "publishing",
+        "simulate",
         "telemetry",
         "version_check",
     ];

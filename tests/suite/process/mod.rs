@@ -20,4 +20,5 @@ mod restored;
 mod resumable;
 mod resumable_clients;
 mod resumable_crash;
+mod simulate;
 mod vanish;
