@@ -29,7 +29,7 @@ mod verify;
 use certificate::{Certificate, trusted_by};
 use detached::Outcome;
 use key::{Key, KeyKind};
-use verify::is_signed;
+pub(super) use verify::is_signed;
 
 /// What became of one of the format's own signatures.
 enum Own<'k> {

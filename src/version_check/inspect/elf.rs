@@ -101,6 +101,11 @@ struct Table {
 }
 
 impl Table {
+    /// Where the next entry ends.
+    fn next_end(&self) -> u64 {
+        if self.taken == self.count { u64::MAX } else { self.offset + (self.taken + 1) * self.entry as u64 }
+    }
+
     /// Takes what belongs to the table out of bytes that stand at `at`, up to one entry; `None` = nothing
     /// more there.
     fn next(&mut self, at: u64, bytes: &[u8]) -> Option<(u64, Vec<u8>)> {
@@ -173,10 +178,20 @@ impl Inspector for Elf {
             return;
         }
         let Self { report, position, shape, segments, sections, contents, .. } = self;
-        while let Some((end, entry)) = segments.next(*position, bytes) {
-            contents.segment(*shape, end, &entry, report);
-        }
-        while let Some((_, entry)) = sections.next(*position, bytes) {
+        // In the order in which entries end, however many come at once: hostile tables overlap.
+        loop {
+            let by_sections = sections.next_end() < segments.next_end();
+            let (first, second) =
+                if by_sections { (&mut *sections, &mut *segments) } else { (&mut *segments, &mut *sections) };
+            let Some((end, entry)) = first.next(*position, bytes) else {
+                // It ends later, and only keeps its part.
+                second.next(*position, bytes);
+                break;
+            };
+            if !by_sections {
+                contents.segment(*shape, end, &entry, report);
+                continue;
+            }
             if (sections.taken, sections.count) == (1, 1) {
                 contents.more_sections(*shape, sections, &entry, report);
             }

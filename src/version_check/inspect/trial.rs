@@ -133,3 +133,10 @@ pub(super) fn mutated(folder: &str, names: &[&str]) -> impl Strategy<Value = Vec
 pub(super) fn survives(bytes: &[u8]) {
     assert_eq!(inspect(bytes), inspect_in(3, bytes));
 }
+
+#[test]
+fn what_fuzzing_found_is_mended() {
+    for name in samples("regressions", "") {
+        inspect_cut(&name, &sample(&format!("regressions/{name}")));
+    }
+}

@@ -1,7 +1,6 @@
 //! Proves on the formats' own samples that the signatures that are stated do verify, by the keys that made them, and
 //! that no other key's do.
 
-use aws_lc_rs::{digest, signature as scheme};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use x509_cert::{
     certificate::{CertificateInner, Raw},
@@ -9,9 +8,10 @@ use x509_cert::{
 };
 
 use super::{
-    Algorithm, Covers, Report, Signature, Signed,
+    Algorithm, Covers, Report, Signature,
     trial::{sample, whole},
 };
+use crate::version_check::signature::is_signed;
 
 /// A public key in PEM among the samples, in DER.
 pub(super) fn key(path: &str) -> Vec<u8> {
@@ -28,27 +28,7 @@ fn certified(signature: &Signature) -> Vec<u8> {
 
 /// Whether the owner of this public key made the signature.
 pub(super) fn verifies(signature: &Signature, key: &[u8]) -> bool {
-    let algorithm: &'static dyn scheme::VerificationAlgorithm = match signature.algorithm {
-        Algorithm::RsaPkcs1Sha256 => &scheme::RSA_PKCS1_2048_8192_SHA256,
-        Algorithm::RsaPkcs1Sha384 => &scheme::RSA_PKCS1_2048_8192_SHA384,
-        Algorithm::RsaPkcs1Sha512 => &scheme::RSA_PKCS1_2048_8192_SHA512,
-        Algorithm::RsaPssSha256 => &scheme::RSA_PSS_2048_8192_SHA256,
-        Algorithm::RsaPssSha384 => &scheme::RSA_PSS_2048_8192_SHA384,
-        Algorithm::RsaPssSha512 => &scheme::RSA_PSS_2048_8192_SHA512,
-        Algorithm::EcdsaP256Sha256 => &scheme::ECDSA_P256_SHA256_ASN1,
-        Algorithm::EcdsaP256Sha384 => &scheme::ECDSA_P256_SHA384_ASN1,
-        Algorithm::EcdsaP384Sha256 => &scheme::ECDSA_P384_SHA256_ASN1,
-        Algorithm::EcdsaP384Sha384 => &scheme::ECDSA_P384_SHA384_ASN1,
-        Algorithm::Ed25519 => &scheme::ED25519,
-    };
-    let Ok(key) = scheme::ParsedPublicKey::new(algorithm, key) else { return false };
-    let digest = match &signature.signed {
-        Signed::Message(message) => return key.verify_sig(message, &signature.bytes).is_ok(),
-        Signed::Sha256(digest) => digest::Digest::import_less_safe(digest, &digest::SHA256),
-        Signed::Sha384(digest) => digest::Digest::import_less_safe(digest, &digest::SHA384),
-        Signed::Sha512(digest) => digest::Digest::import_less_safe(digest, &digest::SHA512),
-    };
-    key.verify_digest_sig(&digest.expect("of its length"), &signature.bytes).is_ok()
+    is_signed(signature.algorithm, key, &signature.signed, &signature.bytes)
 }
 
 /// As a rule does: in each group one, and at least one.

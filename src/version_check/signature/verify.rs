@@ -15,7 +15,12 @@ use crate::version_check::inspect::{Algorithm, Signed};
 
 /// Whether `bytes` is a signature over that by the key, given as DER of a `SubjectPublicKeyInfo` (RFC 5280, 4.1.2.7).
 /// A key of another kind, or one that is too weak, has signed nothing.
-pub(super) fn is_signed(algorithm: Algorithm, public_key: &[u8], signed: &Signed, bytes: &[u8]) -> bool {
+pub(in crate::version_check) fn is_signed(
+    algorithm: Algorithm,
+    public_key: &[u8],
+    signed: &Signed,
+    bytes: &[u8],
+) -> bool {
     let verifier: &'static dyn VerificationAlgorithm = match algorithm {
         Algorithm::RsaPkcs1Sha256 => &RSA_PKCS1_2048_8192_SHA256,
         Algorithm::RsaPkcs1Sha384 => &RSA_PKCS1_2048_8192_SHA384,
