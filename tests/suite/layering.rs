@@ -53,7 +53,7 @@ impl<'a> Visit<'a> for Named {
 
     // Tests of a module may use what they like.
     fn visit_item_mod(&mut self, item: &'a syn::ItemMod) {
-        if !item.attrs.iter().any(|attribute| attribute.path().is_ident("cfg")) {
+        if !is_for_tests(item) {
             visit::visit_item_mod(self, item);
         }
     }
@@ -78,8 +78,28 @@ fn sources(below: &Path) -> Vec<PathBuf> {
         }
     }
     // Files that hold nothing but tests.
-    found.retain(|path| !path.ends_with("tests.rs") && !path.to_string_lossy().ends_with("_tests.rs"));
+    let tests: Vec<PathBuf> = found.iter().flat_map(|path| test_modules(path)).collect();
+    found.retain(|path| !tests.iter().any(|test| path == test || path.starts_with(test.with_extension(""))));
     found
+}
+
+/// The files of the modules that this one declares for tests alone.
+fn test_modules(path: &Path) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(path).expect("readable");
+    let stem = path.file_stem().expect("a file");
+    let folder = if stem == "mod" { path.with_file_name("") } else { path.with_extension("") };
+    let items = syn::parse_file(&text).expect("is Rust").items;
+    let declared = items.into_iter().filter_map(|item| match item {
+        syn::Item::Mod(module) if module.content.is_none() && is_for_tests(&module) => {
+            Some(module.ident.to_string())
+        }
+        _ => None,
+    });
+    declared.map(|name| folder.join(name).with_extension("rs")).collect()
+}
+
+fn is_for_tests(module: &syn::ItemMod) -> bool {
+    module.attrs.iter().any(|attribute| attribute.path().is_ident("cfg"))
 }
 
 /// What the sources of a module name, with the file.

@@ -177,7 +177,7 @@ fn a_formats_own_signature_counts_if_its_key_is_listed() {
     assert_eq!(several(&[(0, &digest), (1, &other)]), ["signature-key-unknown"], "only one of two parts");
     let mut stated = report(&digest, Some(&id));
     stated.signatures[0].covers = Covers::StatedDigest;
-    assert_eq!(codes(&ours, &stated, None, 0), ["signature-unverified"], "a warning");
+    assert_eq!(codes(&ours, &stated, None, 0), ["warns signature-unverified"]);
     let mut opaque = raw();
     opaque.facts.signed = true;
     assert_eq!(codes(&ours, &opaque, None, 0), ["signature-missing"]);
