@@ -17,10 +17,7 @@ use std::{
 };
 
 use secrecy::ExposeSecret;
-use tokio::{
-    sync::{Notify, Semaphore},
-    task::JoinSet,
-};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -29,7 +26,7 @@ use crate::{
     cdn::{AkamaiToken, Links, Presigner},
     config::{CatalogueSettings, CdnTokenKind, Settings},
     data_dir::{DataDir, ListenerUrls},
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     http::{
         authentication::Tokens,
         device::{self, DeviceState, pace::Pace},
@@ -51,8 +48,10 @@ use crate::{
 
 mod certificate;
 mod signal;
+mod tasks;
 
 use certificate::{CertificateJob, open_tls};
+use tasks::Tasks;
 
 /// How long the start waits for the first answers of catalogue and bucket, before it goes on with what is on disk.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
@@ -382,36 +381,4 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 async fn done(task: impl Future<Output = ()>) -> Result<()> {
     task.await;
     Ok(())
-}
-
-/// The tasks that the process consists of.
-#[derive(Default)]
-struct Tasks {
-    running: JoinSet<(&'static str, Result<()>)>,
-}
-
-impl Tasks {
-    fn spawn(&mut self, name: &'static str, task: impl Future<Output = Result<()>> + Send + 'static) {
-        self.running.spawn(async move { (name, task.await) });
-    }
-
-    /// Waits until one of them ends, which none should, and says which.
-    async fn first_end(&mut self) -> Error {
-        let (what, cause) = match self.running.join_next().await {
-            Some(Ok((name, Ok(())))) => (name, "it returned".to_owned()),
-            Some(Ok((name, Err(error)))) => (name, format!("{error} {}", error.cause())),
-            Some(Err(error)) => ("a task", error.to_string()),
-            None => ("every task", "none was started".to_owned()),
-        };
-        Error::new(Kind::Internal, "task-ended", format!("{what} ended: {cause}"))
-    }
-
-    /// Waits until all have ended, which they were told to.
-    async fn end(&mut self) {
-        let all = async { while self.running.join_next().await.is_some() {} };
-        if tokio::time::timeout(CLEANING, all).await.is_err() {
-            tracing::warn!("some tasks did not end in time");
-        }
-        self.running.abort_all();
-    }
 }
