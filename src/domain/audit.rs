@@ -6,7 +6,7 @@
 //! `firmament audit verify` prints somewhere else, and ask for it later.
 //!
 //! # What is hashed (format 1)
-//! SHA-256 over the UTF-8 text of one JSON object in the canonical form of RFC 8785 ([`canonical`]): no white space,
+//! SHA-256 over the UTF-8 text of one JSON object in the canonical form of RFC 8785 ([`canonical()`]): no white space,
 //! names in the order of their UTF-16 code units, `\"`, `\\`, `\b`, `\t`, `\n`, `\f`, `\r` and `\u00xx` the only
 //! escapes, the shortest form of every number; but integers have all their digits, also above 2^53. It has these members,
 //! all of them always:

@@ -6,7 +6,7 @@
 
 use super::{
     ChannelName, Hardware, Image, ProductState, Release, Version,
-    ladder::{Candidate, choose, ladder},
+    ladder::{self, Candidate, choose, ladder},
 };
 
 /// Why a release is offered, or is not.
@@ -90,16 +90,8 @@ pub fn replacement<'a>(
     running: &Version,
     hardware: Option<&str>,
 ) -> Option<Candidate<'a>> {
-    let mut recall = state.release(running)?.recall.as_ref()?;
-    // Each can be passed once; more steps than releases are a circle.
-    for _ in 0..state.releases.len() {
-        let next = state.release(recall.replacement.as_ref()?)?;
-        match &next.recall {
-            Some(further) => recall = further,
-            None => return Some(Candidate { release: next, image: image_for(next, hardware)? }),
-        }
-    }
-    None
+    let release = ladder::replacement(state, state.release(running)?)?;
+    Some(Candidate { release, image: image_for(release, hardware)? })
 }
 
 /// Of a release's images, the one that names the hardware, or else the one for all.

@@ -13,6 +13,10 @@
 //! [`steps_that_count`] drops the steps that no device can ever be offered, so that a snapshot keeps one step for most
 //! channels however many releases there are.
 
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
 use super::{ChannelName, Image, ProductState, Release, Version};
 
 /// A step of a ladder, as far as the rule needs to know it.
@@ -63,12 +67,13 @@ pub fn ladder<'a>(
     channel: &ChannelName,
     hardware: Option<&str>,
 ) -> Vec<Candidate<'a>> {
-    let promoted = state.promotions.iter().filter(|promotion| promotion.channel == *channel);
-    let mut steps: Vec<Candidate<'_>> = promoted
-        .filter_map(|promotion| state.image(promotion.image))
-        .filter(|(release, image)| release.recall.is_none() && image.fits(hardware))
-        .map(|(release, image)| Candidate { release, image })
-        .collect();
+    let promotions = state.promotions.iter().filter(|promotion| promotion.channel == *channel);
+    let promoted: HashSet<Uuid> = promotions.map(|promotion| promotion.image).collect();
+    let releases = state.releases.iter().filter(|release| release.recall.is_none());
+    let images =
+        releases.flat_map(|release| release.images.iter().map(move |image| Candidate { release, image }));
+    let mut steps: Vec<Candidate<'_>> =
+        images.filter(|step| step.image.fits(hardware) && promoted.contains(&step.image.id)).collect();
     // Of one release, the image that names the hardware comes first and is the one that stays.
     steps.sort_by(|a, b| {
         let by_version = a.release.version.cmp(&b.release.version);
@@ -76,6 +81,20 @@ pub fn ladder<'a>(
     });
     steps.dedup_by(|later, kept| later.release.id == kept.release.id);
     steps
+}
+
+/// The release that devices which run a recalled one should go to. One that was recalled itself hands on to its own.
+pub fn replacement<'a>(state: &'a ProductState, recalled: &Release) -> Option<&'a Release> {
+    let mut recall = recalled.recall.as_ref()?;
+    // Each can be passed once; more steps than releases are a circle.
+    for _ in 0..state.releases.len() {
+        let next = state.release(recall.replacement.as_ref()?)?;
+        match &next.recall {
+            None => return Some(next),
+            Some(further) => recall = further,
+        }
+    }
+    None
 }
 
 /// The steps that [`choose`] can answer with, for whatever version a device runs.

@@ -1,6 +1,6 @@
 //! The snapshot: the immutable in-memory index that answers every check.
 //!
-//! It holds one [`ProductOffers`] per product, in a hash table that is split into [`SHARDS`]: a newer snapshot shares all
+//! It holds one [`ProductOffers`] per product, in a hash table that is split into `SHARDS`: a newer snapshot shares all
 //! but the shards in which something changed, and within those all but the products that did. So a change to one
 //! product packs that product and copies a few references, however many there are; and a check is a hash, one probe
 //! and a walk through one block of memory.

@@ -92,7 +92,7 @@ pub(in crate::catalogue) fn new_entry(
     })
 }
 
-/// The audit entry of [`super::Catalogue::put_product`]: the settings are what it shows.
+/// The audit entry of [`crate::catalogue::Catalogue::put_product`]: the settings are what it shows.
 pub(in crate::catalogue) fn settings_audit(audit: &Audit, before: Option<&ProductSettings>) -> Audit {
     Audit {
         action: if before.is_none() { "product.create" } else { "product.update" },

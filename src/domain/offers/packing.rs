@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::ProductOffers;
 use crate::domain::{
     ChannelName, FileName, Hardware, Image, ProductState, Release, Version, key_of,
-    ladder::{Candidate, ladder, steps_that_count},
+    ladder::{Candidate, ladder, replacement, steps_that_count},
 };
 
 pub(super) const IS_FLOOR: u8 = 1;
@@ -78,20 +78,6 @@ fn of_channel<'a>(state: &'a ProductState, channel: &ChannelName) -> ByHardware<
         any: steps(None),
         named: named.into_iter().map(|hardware| (hardware, steps(Some(hardware)))).collect(),
     }
-}
-
-/// The release that devices which run a recalled one should go to. One that was recalled itself hands on to its own.
-fn replacement<'a>(state: &'a ProductState, recalled: &Release) -> Option<&'a Release> {
-    let mut recall = recalled.recall.as_ref()?;
-    // Each can be passed once; more steps than releases are a circle.
-    for _ in 0..state.releases.len() {
-        let next = state.release(recall.replacement.as_ref()?)?;
-        match &next.recall {
-            None => return Some(next),
-            Some(further) => recall = further,
-        }
-    }
-    None
 }
 
 fn by_hardware<'a>(releases: &[&'a Release]) -> ByHardware<'a> {
