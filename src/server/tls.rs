@@ -101,7 +101,7 @@ impl State {
             .map_err(|error| wrong(certificate, &format!("does not go with {}: {error}", key.display())))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.ticketer = Arc::clone(tickets);
-        // Two of the size of a whole answer's header: a device that checks once has no use for more.
+        // rustls sends two unless told otherwise; a device that checks once can use one at most.
         config.send_tls13_tickets = 1;
         Ok(Self { config: Arc::new(config), files })
     }
