@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{Facts, Policy},
+    domain::{Delivery, Facts, Policy},
     version_check::Reason,
 };
 
@@ -18,9 +18,13 @@ pub use verdict::{ConsideredView, ExplainView, PathBody, VerdictView};
 
 mod attachment;
 mod audit;
+mod device_secret;
 
 pub use attachment::{AttachmentView, NotesBody, SecurityBody};
 pub use audit::{AuditList, AuditPage, AuditView};
+pub use device_secret::{
+    DeviceCredentialView, DeviceCredentialsBody, DeviceCredentialsView, DeviceSecretBody, DeviceSecretView,
+};
 
 /// A problem document (RFC 9457), the body of every error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -58,6 +62,9 @@ pub struct ProductBody {
     /// What it demands of its images, and how strictly; see docs/version-check.md.
     #[serde(skip_serializing_if = "is_default")]
     pub policy: Policy,
+    /// How its images reach its devices.
+    #[serde(skip_serializing_if = "is_default")]
+    pub delivery: Delivery,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -343,9 +350,15 @@ pub struct CheckAnswer {
     pub version: String,
     /// Where to get it: GET, HEAD and Range.
     pub url: String,
+    /// If `url` is a short link, which redirects: what it leads to, as of now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct_url: Option<String>,
     /// When the link stops working; absent = never. Check again for a fresh one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_expires_at: Option<DateTime<Utc>>,
+    /// When `direct_url` stops working; absent = never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct_url_expires_at: Option<DateTime<Utc>>,
     /// In bytes.
     pub size: u64,
     /// Lower-case hex; verify it before installing.

@@ -16,17 +16,16 @@ use std::{
     time::Duration,
 };
 
-use secrecy::ExposeSecret;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     bucket::{Bucket, DirectoryBucket, ObjectReader, PartBudget, S3Bucket, S3Limits},
     catalogue::{Catalogue, PostgresCatalogue, SqliteCatalogue},
-    cdn::{AkamaiToken, Links, Presigner},
-    config::{CatalogueSettings, CdnTokenKind, Settings},
+    cdn::g2o::G2o,
+    config::{CatalogueSettings, Settings},
     data_dir::{DataDir, ListenerUrls},
-    error::{Error, Result},
+    error::Result,
     http::{
         authentication::Tokens,
         device::{self, DeviceState, pace::Pace},
@@ -47,10 +46,12 @@ use crate::{
 };
 
 mod certificate;
+mod links;
 mod signal;
 mod tasks;
 
 use certificate::{CertificateJob, open_tls};
+use links::{make_links, make_short_links};
 use tasks::Tasks;
 
 /// How long the start waits for the first answers of catalogue and bucket, before it goes on with what is on disk.
@@ -142,11 +143,16 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let outcomes = Arc::new(Outcomes::default());
     let readiness = Readiness { current: Arc::clone(&current), draining: Arc::new(AtomicBool::new(false)) };
     let links = Arc::new(make_links(&settings)?);
+    let short = Arc::new(make_short_links(&settings));
+    let device_host: Arc<str> = reachable(device_socket.address).to_string().into();
     let publishing = Arc::new(Publishing {
         catalogue: Arc::clone(&catalogue),
         bucket,
         holder,
-        limits: Limits { max_image_bytes: settings.publisher.max_image_bytes },
+        limits: Limits {
+            max_image_bytes: settings.publisher.max_image_bytes,
+            links: Some(links.forms(&short, &device_host)?),
+        },
         uploads: Semaphore::new(settings.publisher.max_uploads),
         upload_lifetime: settings.publisher.upload_lifetime,
         changed: Arc::clone(&changed),
@@ -159,6 +165,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let device_state = Arc::new(DeviceState {
         current: Arc::clone(&current),
         links: Arc::clone(&links),
+        short: Arc::clone(&short),
         metrics: Arc::clone(&metrics),
         readiness: readiness.clone(),
         pace: Pace::new(
@@ -179,6 +186,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         clients: Clients {
             trusted: settings.device.trusted_proxies.clone(),
             limit: limit.map(|limit| RateLimit::new(limit.per_second, limit.burst)),
+            g2o: settings.device.g2o.as_ref().map(|g2o| G2o::new(g2o.keys.clone(), g2o.required)),
         },
         expects_proxy_header: settings.device.proxy_protocol,
         tls: tls.clone(),
@@ -187,7 +195,8 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         publishing: Arc::clone(&publishing),
         tokens: Arc::new(Tokens::new(&token, &settings.publisher.tokens)),
         links,
-        device_host: reachable(device_socket.address).to_string().into(),
+        short,
+        device_host,
         metrics: Arc::clone(&metrics),
         outcomes: Arc::clone(&outcomes),
         readiness: readiness.clone(),
@@ -213,7 +222,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let publisher_site = Site {
         router: publisher_router,
         at_once: None,
-        clients: Clients { trusted: settings.publisher.trusted_proxies.clone(), limit: None },
+        clients: Clients { trusted: settings.publisher.trusted_proxies.clone(), ..Clients::default() },
         expects_proxy_header: settings.publisher.proxy_protocol,
         tls: None,
     };
@@ -345,26 +354,6 @@ async fn open_bucket(settings: &Settings, data_dir: &DataDir) -> Result<(Bucket,
             let reader = directory.reader();
             Ok((Bucket::Directory(directory), Some(reader)))
         }
-    }
-}
-
-fn make_links(settings: &Settings) -> Result<Links> {
-    let without_slash = |url: &String| url.trim_end_matches('/').to_owned();
-    let Some(cdn) = &settings.cdn else {
-        return Ok(match &settings.bucket {
-            Some(s3) => Links::Presigned(Presigner::new(&s3.to_s3(), settings.presign.lifetime)),
-            None => Links::Device(settings.device.public_url.as_ref().map(without_slash)),
-        });
-    };
-    let base = without_slash(&cdn.base_url);
-    match &cdn.token {
-        None => Ok(Links::Cdn(base)),
-        Some(token) => match token.kind {
-            CdnTokenKind::Akamai => {
-                let key = hex::decode(token.key.expose_secret()).map_err(Error::internal)?;
-                Ok(Links::AkamaiToken(AkamaiToken::new(base, key, token.name.clone(), token.lifetime)?))
-            }
-        },
     }
 }
 

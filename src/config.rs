@@ -21,8 +21,11 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
+mod cdn;
 mod field;
 mod problems;
+
+pub use cdn::{Cdn, CdnToken, CdnTokenKind, G2oSettings, SigningKeyName};
 
 /// The commented reference of all settings.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -121,6 +124,12 @@ pub struct Device {
     /// How it is reached from outside, without a trailing slash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
+    /// How short links begin: scheme and host; absent: `public_url`, or what the request names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short_url: Option<String>,
+    /// How long the short link of a private product's image is good after it was given out, at least.
+    #[serde(with = "field::duration")]
+    pub seal_lifetime: Duration,
     /// When a device should ask again.
     #[serde(with = "field::duration")]
     pub poll_interval: Duration,
@@ -142,6 +151,9 @@ pub struct Device {
     /// TLS on this listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSettings>,
+    /// The CDN's signature on requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub g2o: Option<G2oSettings>,
 }
 
 /// How much one client may ask.
@@ -197,42 +209,6 @@ pub struct BucketSettings {
     /// Bucket name in the path, not in the host name.
     #[serde(default = "field::yes")]
     pub path_style: bool,
-}
-
-/// The CDN.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cdn {
-    /// Link = base URL + `/` + key.
-    pub base_url: String,
-    /// Absent: links carry no token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<CdnToken>,
-}
-
-/// How links are signed for the CDN.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct CdnToken {
-    /// The scheme.
-    pub kind: CdnTokenKind,
-    /// Hex.
-    #[serde(serialize_with = "field::hidden_secret")]
-    pub key: SecretString,
-    /// The query parameter's name.
-    #[serde(default = "field::token_name")]
-    pub name: String,
-    /// How long a link works after it was given out, at least.
-    #[serde(with = "field::duration", default = "field::day")]
-    pub lifetime: Duration,
-}
-
-/// The schemes of CDN tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CdnTokenKind {
-    /// Akamai Auth Token 2.0.
-    Akamai,
 }
 
 /// Presigned bucket URLs.

@@ -23,6 +23,8 @@ pub enum Kind {
     Forbidden,
     /// What was named does not exist.
     NotFound,
+    /// What was named was there, and is not given out any more.
+    Gone,
     /// It contradicts what is there.
     Conflict,
     /// The body is larger than is allowed.

@@ -44,6 +44,7 @@ use crate::{
 mod change;
 mod failure;
 pub mod postgres;
+mod secrets;
 pub mod sqlite;
 mod stored;
 mod upload;
@@ -51,6 +52,7 @@ mod upload;
 pub use crate::domain::AuditEntry;
 pub use change::{Actor, Audit, AuditPage};
 pub use postgres::PostgresCatalogue;
+pub use secrets::Secrets;
 pub use sqlite::SqliteCatalogue;
 pub use upload::{Locker, ResumableUpload, UploadKind, UploadLock, UploadProgress, is_of_upload};
 
@@ -173,7 +175,7 @@ pub trait Listener: Send {
 /// answer was lost may have been committed all the same. A text with a NUL character (notes, a reason, the audit
 /// entry), which Postgres cannot store, is refused with kind `Malformed` and code `text-has-nul`.
 #[async_trait]
-pub trait Catalogue: Send + Sync + 'static {
+pub trait Catalogue: Secrets + Send + Sync + 'static {
     /// Brings the schema up to date; safe to run on many replicas at once. Returns how many migrations it ran.
     async fn migrate(&self) -> Result<usize>;
 

@@ -7,6 +7,7 @@
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
 //! - `listener`: wake-ups by `LISTEN`
+//! - `secrets`: what devices are known by
 //! - `schema`: migrations
 //!
 //! # Invariants
@@ -49,6 +50,7 @@ mod listener;
 mod read;
 mod reservation;
 mod schema;
+mod secrets;
 mod upload;
 mod write;
 

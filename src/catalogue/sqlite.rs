@@ -50,6 +50,7 @@ mod describe;
 mod read;
 mod reservation;
 mod rows;
+mod secrets;
 mod upload;
 mod write;
 

@@ -18,13 +18,16 @@ use super::{Audit, Description, Reservation, ResumableUpload, UploadKind, Upload
 
 use crate::{
     domain::{
-        Attachment, ChannelName, Digests, Facts, FileName, Hardware, Image, Policy, Product, ProductName,
-        ProductSettings, ProductState, Promotion, Recall, Release, Revision, Security, Version,
+        Attachment, ChannelName, DeviceSecrets, Digests, Facts, FileName, Hardware, Image, Policy, Product,
+        ProductName, ProductSettings, ProductState, Promotion, Recall, Release, Revision, Security, Version,
     },
     error::{Error, Kind, Result},
 };
 
 mod audit;
+mod delivery;
+
+use delivery::StoredDelivery;
 
 pub(super) use audit::{AuditRow, audit_hash, audit_page, new_entry, settings_audit};
 
@@ -32,6 +35,7 @@ pub(super) struct ProductRow {
     pub id: Uuid,
     pub name: String,
     pub settings: serde_json::Value,
+    pub device_secrets: Vec<u8>,
     pub created_at: DateTime<Utc>,
     pub revision: i64,
 }
@@ -114,12 +118,19 @@ struct StoredSettings {
     max_image_bytes: Option<u64>,
     policy: Policy,
     support_end: Option<NaiveDate>,
+    #[serde(skip_serializing_if = "is_default")]
+    delivery: StoredDelivery,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The settings as they are stored.
 pub(super) fn settings(settings: &ProductSettings) -> serde_json::Value {
-    let ProductSettings { hardware, max_image_bytes, policy, support_end } = settings.clone();
-    serde_json::to_value(StoredSettings { hardware, max_image_bytes, policy, support_end })
+    let ProductSettings { hardware, max_image_bytes, policy, support_end, delivery } = settings.clone();
+    let delivery = StoredDelivery::from(delivery);
+    serde_json::to_value(StoredSettings { hardware, max_image_bytes, policy, support_end, delivery })
         .expect("has only string keys")
 }
 
@@ -236,12 +247,20 @@ pub(super) fn check_texts<'a>(audit: &Audit, more: impl IntoIterator<Item = &'a 
 
 impl ProductRow {
     pub fn into_product(self) -> Result<Product> {
-        let StoredSettings { hardware, max_image_bytes, policy, support_end } =
+        let StoredSettings { hardware, max_image_bytes, policy, support_end, delivery } =
             parsed(serde_json::from_value(self.settings))?;
         Ok(Product {
             id: self.id,
             name: parsed(ProductName::parse(&self.name))?,
-            settings: ProductSettings { hardware, max_image_bytes, policy, support_end },
+            settings: ProductSettings {
+                hardware,
+                max_image_bytes,
+                policy,
+                support_end,
+                delivery: delivery.into(),
+            },
+            device_secrets: DeviceSecrets::from_bytes(&self.device_secrets)
+                .ok_or_else(|| Error::internal("the stored device secrets have a wrong length"))?,
             created_at: self.created_at,
             revision: Revision(count(self.revision)?),
         })

@@ -8,6 +8,10 @@
 //! they stay the same, byte for byte, so that answers can be cached and a device that resumes uses the URL it had.
 //! At least the whole lifetime is left when one is given out.
 //!
+//! A product may be public, private, or as the settings have it ([`Terms`]), and may prefer a short link of the device
+//! listener, which answers with the way to the image ([`ShortLinks`]). The measures of all these are told to the version
+//! check, which refuses what a product's devices could not use.
+//!
 //! What it does not do: purge, verify what the CDN serves, or talk to it at all.
 
 use std::time::Duration;
@@ -16,11 +20,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{bucket::ObjectKey, error::Result};
 
-mod akamai;
+pub mod akamai;
+pub mod g2o;
 mod presign;
+mod terms;
 
-pub use akamai::AkamaiToken;
+pub use akamai::{AkamaiSettings, AkamaiToken};
 pub use presign::Presigner;
+pub use terms::{SEAL_PARAMETER, SHORT_PATH, ShortLinks, Terms, UNSIGNABLE};
 
 /// The path below which the device listener serves images of a directory bucket.
 pub const DOWNLOAD_PATH: &str = "/v1/download/";
@@ -77,7 +84,7 @@ impl Links {
             Self::Cdn(base) => plain(&[base, "/", key]),
             Self::Device(Some(base)) => plain(&[base, DOWNLOAD_PATH, key]),
             Self::Device(None) => plain(&["http://", host, DOWNLOAD_PATH, key]),
-            Self::AkamaiToken(token) => Ok(Some(token.write(url, key, now))),
+            Self::AkamaiToken(token) => token.write(url, key, now).map(Some),
             Self::Presigned(presigner) => presigner.write(url, key, now).map(Some),
         }
     }

@@ -1,6 +1,7 @@
 //! `firmament check`: asks the device listener as a device would. It needs no token.
 
 use clap::Args;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::{
@@ -35,6 +36,9 @@ pub struct CheckArguments {
     /// Its own name or serial number
     #[arg(long, value_name = "ID")]
     device: Option<String>,
+    /// What it shows, of a private product [env: FIRMAMENT_CREDENTIAL]
+    #[arg(long, value_name = "TEXT", requires = "device", env = "FIRMAMENT_CREDENTIAL", hide_env = true)]
+    credential: Option<SecretString>,
     /// How to reach the server.
     #[command(flatten)]
     pub connection: ClientOptions,
@@ -45,7 +49,10 @@ pub struct CheckArguments {
 /// # Errors
 /// When the server refuses the question or does not answer.
 pub fn run(arguments: &CheckArguments, terminal: &Terminal) -> Result<Report, Failure> {
-    let client = Client::of_devices(&arguments.connection)?;
+    let mut client = Client::of_devices(&arguments.connection)?;
+    if let Some(credential) = &arguments.credential {
+        client = client.showing(credential.clone())?;
+    }
     let mut query =
         vec![("product", arguments.product.to_string()), ("version", arguments.version.to_string())];
     query.extend(arguments.hardware.iter().map(|hardware| ("hardware", hardware.to_string())));
@@ -66,6 +73,7 @@ fn offered(arguments: &CheckArguments, answer: Answer, terminal: &Terminal) -> R
         format!("  file      {}", plain(&offer.filename)),
         format!("  hardware  {}", plain(&names(&offer.hardware, "all"))),
     ];
+    lines.extend(offer.direct_url.iter().map(|url| format!("  leads to  {}", plain(url))));
     lines.extend(offer.url_expires_at.map(|at| format!("  expires   {}", time(at))));
     lines.extend(offer.notes.iter().map(|notes| format!("  notes     {}", plain(notes))));
     lines.extend(again(&answer).map(|seconds| format!("  again in  {seconds} s")));
@@ -108,6 +116,7 @@ mod tests {
             hardware: Some(Hardware::parse("rev-a").expect("a name")),
             channel: None,
             device: Some("serial & 1".into()),
+            credential: None,
             connection: server.options(),
         }
     }
@@ -131,6 +140,14 @@ mod tests {
             "GET /v1/check?product=p&version=1.3.0&hardware=rev-a&device=serial%20%26%201 HTTP/1.1"
         );
         assert_eq!(request.header("authorization"), None);
+    }
+
+    #[test]
+    fn a_credential_is_shown_as_a_bearer_token() {
+        let server = Replay::start(vec![Turn::text(204, "")]);
+        let credential = Some("abc".to_owned().into());
+        run(&CheckArguments { credential, ..arguments(&server) }, &Terminal::default()).expect("204");
+        assert_eq!(server.requests()[0].header("authorization"), Some("Bearer abc"));
     }
 
     #[test]

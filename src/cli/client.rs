@@ -5,6 +5,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use ureq::{
@@ -91,6 +92,15 @@ impl Client {
     /// When the address is unusable.
     pub fn of_devices(options: &ClientOptions) -> Result<Self, Failure> {
         Ok(Self::device(options.find(Listener::Device)?, ANSWER))
+    }
+
+    /// The same, showing a device's credential.
+    ///
+    /// # Errors
+    /// When it is unfit to be sent.
+    pub fn showing(self, credential: SecretString) -> Result<Self, Failure> {
+        let token = Token::given(credential, "--credential or FIRMAMENT_CREDENTIAL")?;
+        Ok(Self { token: Some(token), ..self })
     }
 
     /// The listener.

@@ -15,6 +15,8 @@ mod backup;
 mod check;
 mod client;
 mod connection;
+mod delivery_settings;
+mod device;
 mod direct;
 mod explain;
 mod health;
@@ -88,6 +90,9 @@ pub enum ClientCommand {
     /// Create, list and show products
     #[command(subcommand)]
     Product(product::ProductCommand),
+    /// What devices of private products are known by
+    #[command(subcommand)]
+    Device(device::DeviceCommand),
     /// Upload an image of a release
     Publish(publish::PublishArguments),
     /// Offer a stored release on a channel
@@ -153,6 +158,7 @@ impl ClientCommand {
     fn json(&self) -> bool {
         match self {
             Self::Product(command) => command.connection().json,
+            Self::Device(command) => command.connection().json,
             Self::Publish(arguments) => arguments.connection.json,
             Self::Promote(arguments) => arguments.connection.json,
             Self::Recall(arguments) => arguments.connection.json,
@@ -172,6 +178,7 @@ impl ClientCommand {
     fn run(&self, terminal: &Terminal) -> Result<Report, Failure> {
         match self {
             Self::Product(command) => product::run(command, terminal),
+            Self::Device(command) => device::run(command, terminal),
             Self::Publish(arguments) => publish::run(arguments, terminal),
             Self::Promote(arguments) => promote::run(arguments, terminal),
             Self::Recall(arguments) => recall::run(arguments, terminal),
@@ -230,6 +237,11 @@ mod tests {
             "firmament recall --product p --version 1.4.0 --reason broken",
             "firmament releases --product p --json",
             "firmament check --product p --version 1.4.0+7 --hardware h --channel c --device d",
+            "firmament check --product p --version 1.4.0 --device d --credential x",
+            "firmament device credential --product p --device a --device b --secret-file f",
+            "firmament product device-secret p --rotate --secret-file f",
+            "firmament product device-secret p --retire",
+            "firmament product set p --access private --authenticate-devices --link short --url-max-length 64 --url-scheme http --url-host ip",
             "firmament backup sync",
             "firmament backup verify",
             "firmament backup restore",
@@ -271,6 +283,9 @@ mod tests {
             "firmament publish f --product p --version 1.0.0+7",
             "firmament promote --product p --version 1.0.0 --channel c --allow-downgrade",
             "firmament product",
+            "firmament check --product p --version 1.4.0 --credential x",
+            "firmament product device-secret p --rotate --retire",
+            "firmament product set p --access secret",
             "firmament audit",
             "firmament audit verify --expect-head 7",
             "firmament release security --product p --version 1.4.0",

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use super::{
     client::Client,
     connection::ClientOptions,
-    offers,
+    delivery_settings, offers,
     output::{Failure, Report, Terminal},
     product_settings::{self, SettingsArguments},
     table::{Table, exact_size, names, size, time},
@@ -15,6 +15,10 @@ use crate::{
     api::{ProductBody, ProductDetail, ProductList, ProductView},
     domain::name::{Hardware, ProductName},
 };
+
+mod device_secret;
+
+use device_secret::DeviceSecretArguments;
 
 /// The commands of `firmament product`.
 #[derive(Debug, Subcommand)]
@@ -27,6 +31,8 @@ pub enum ProductCommand {
     List(ListArguments),
     /// Show a product and what its channels offer
     Show(ShowArguments),
+    /// Make or end the secret that the credentials of a private product's devices are made with
+    DeviceSecret(DeviceSecretArguments),
 }
 
 /// The arguments of `product create`.
@@ -93,6 +99,7 @@ impl ProductCommand {
             Self::Set(arguments) => &arguments.connection,
             Self::List(arguments) => &arguments.connection,
             Self::Show(arguments) => &arguments.connection,
+            Self::DeviceSecret(arguments) => &arguments.connection,
         }
     }
 }
@@ -108,6 +115,7 @@ pub fn run(command: &ProductCommand, terminal: &Terminal) -> Result<Report, Fail
         ProductCommand::Set(arguments) => set(arguments, &client, terminal),
         ProductCommand::List(_) => list(&client),
         ProductCommand::Show(arguments) => show(&arguments.slug, &client, terminal),
+        ProductCommand::DeviceSecret(arguments) => device_secret::run(arguments, &client, terminal),
     }
 }
 
@@ -150,6 +158,7 @@ fn set(arguments: &SetArguments, client: &Client, terminal: &Terminal) -> Result
     let body = arguments.settings.apply(before, &arguments.hardware, arguments.max_image_bytes)?;
     let answer = client.put(&format!("/v1/products/{slug}"), &body)?;
     let view: ProductView = answer.read()?;
+    terminal.warn_all(&view.warnings);
     let text = format!("set {}: {}", terminal.strong(&view.product), described(&view.settings));
     Ok(Report::done(text, answer.document))
 }
@@ -165,8 +174,13 @@ fn existing(slug: &ProductName, client: &Client) -> Result<Option<ProductView>, 
 fn described(settings: &ProductBody) -> String {
     let limit = settings.max_image_bytes.map(|limit| format!(", images of up to {}", exact_size(limit)));
     let demands = product_settings::demands(&settings.policy);
+    let delivery = delivery_settings::described(&settings.delivery);
     let support = settings.support_end.map(|end| format!(", supported until {end}")).unwrap_or_default();
-    format!("hardware {}{}{support}{demands}", names(&settings.hardware, "any"), limit.unwrap_or_default())
+    format!(
+        "hardware {}{}{support}{delivery}{demands}",
+        names(&settings.hardware, "any"),
+        limit.unwrap_or_default()
+    )
 }
 
 fn list(client: &Client) -> Result<Report, Failure> {

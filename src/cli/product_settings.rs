@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use clap::Args;
 
 use super::{
+    delivery_settings::DeliveryArguments,
     output::Failure,
     table::{exact_size, names},
 };
@@ -42,6 +43,8 @@ pub struct SettingsArguments {
     /// How strict a rule is: CODE=refuse, warn or off, once for each
     #[arg(long, value_name = "CODE=SEVERITY", value_parser = rule)]
     rule: Vec<(String, Severity)>,
+    #[command(flatten)]
+    delivery: DeliveryArguments,
 }
 
 impl SettingsArguments {
@@ -73,6 +76,7 @@ impl SettingsArguments {
         }
         body.max_image_bytes = max_image_bytes.or(body.max_image_bytes);
         self.demand(&mut body.policy)?;
+        self.delivery.apply(&mut body.delivery);
         Ok(body)
     }
 

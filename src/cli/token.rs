@@ -32,7 +32,7 @@ impl Token {
     pub fn find(options: &ClientOptions, server: &Server) -> Result<Self, Failure> {
         if let Some(given) = options.token.as_ref().filter(|token| !token.expose_secret().trim().is_empty()) {
             let origin = "--token or FIRMAMENT_TOKEN".to_owned();
-            return Self::new(given.expose_secret(), origin);
+            return Self::given(given.clone(), &origin);
         }
         let path = options.data_dir().join(TOKEN_FILE);
         if !server.url.is_loopback() {
@@ -44,6 +44,14 @@ impl Token {
             )));
         }
         Self::read(&path)
+    }
+
+    /// One that was given, and by what.
+    ///
+    /// # Errors
+    /// When it is unfit to be sent.
+    pub fn given(secret: SecretString, origin: &str) -> Result<Self, Failure> {
+        Self::new(secret.expose_secret(), origin.to_owned())
     }
 
     fn read(path: &Path) -> Result<Self, Failure> {

@@ -1,6 +1,6 @@
 //! How single fields are read and shown: durations, lists that may come from the environment, secrets.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serializer, de::DeserializeOwned, de::Error as _};
@@ -21,6 +21,24 @@ pub(super) mod duration {
     pub(crate) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&humantime::format_duration(*value))
     }
+}
+
+/// A duration that may be absent.
+pub(super) fn duration_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    duration::deserialize(from).map(Some)
+}
+
+pub(super) fn some_duration<S: Serializer>(value: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => duration::serialize(value, to),
+        None => to.serialize_none(),
+    }
+}
+
+/// A key in hex, as a property takes it (`^(0x)?[0-9a-fA-F]+$`, an even number of digits).
+pub(super) fn hex_key(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    hex::decode(digits).ok().filter(|key| !key.is_empty())
 }
 
 /// A list, or its entries in one text with commas between them, as an environment variable has it.
@@ -48,6 +66,13 @@ pub(super) fn hidden<S: Serializer>(value: &Option<SecretString>, to: S) -> Resu
 
 pub(super) fn hidden_secret<S: Serializer>(_: &SecretString, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(HIDDEN)
+}
+
+pub(super) fn hidden_secrets<S: Serializer>(
+    secrets: &BTreeMap<String, SecretString>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    to.collect_map(secrets.keys().map(|name| (name, HIDDEN)))
 }
 
 /// A database URL: user, host and database are worth seeing, the password and any query value are not.

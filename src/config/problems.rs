@@ -6,6 +6,8 @@ use secrecy::ExposeSecret;
 
 use super::Settings;
 
+mod cdn;
+
 /// The shortest accepted publisher token, in characters.
 const SHORTEST_TOKEN: usize = 16;
 
@@ -81,8 +83,33 @@ impl Settings {
                     .into(),
             );
         }
-        if let Some(url) = &self.device.public_url {
-            wrong(!is_http_url(url), format!("device.public_url {url:?}: use http://HOST or https://HOST"));
+        for (key, url) in [("public_url", &self.device.public_url), ("short_url", &self.device.short_url)] {
+            let Some(url) = url else { continue };
+            wrong(!is_http_url(url), format!("device.{key} {url:?}: use http://HOST or https://HOST"));
+        }
+        wrong(
+            self.device.seal_lifetime < Duration::from_secs(3600),
+            "device.seal_lifetime: use at least 1h, better as long as a device may take to download".into(),
+        );
+        if let Some(g2o) = &self.device.g2o {
+            wrong(
+                !(1..=2).contains(&g2o.keys.len()),
+                "device.g2o.keys: use one key, or two while they are changed, each by its nonce".into(),
+            );
+            let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            for (nonce, key) in &g2o.keys {
+                wrong(
+                    !((1..=8).contains(&nonce.len()) && plain(nonce)),
+                    format!("device.g2o.keys: the nonce {nonce:?} must have 1 to 8 letters and digits"),
+                );
+                let key = key.expose_secret();
+                wrong(
+                    !(key.len() == 24 && plain(key)),
+                    format!(
+                        "device.g2o.keys.{nonce}: use exactly 24 letters and digits, those of the property"
+                    ),
+                );
+            }
         }
         if let Some(catalogue) = &self.catalogue {
             let url = catalogue.url.expose_secret();
@@ -108,19 +135,14 @@ impl Settings {
         if let Some(cdn) = &self.cdn {
             wrong(!is_http_url(&cdn.base_url), format!("cdn.base_url {:?}: use https://HOST", cdn.base_url));
             if let Some(token) = &cdn.token {
-                let key = token.key.expose_secret();
-                wrong(
-                    key.is_empty() || hex::decode(key).is_err(),
-                    "cdn.token.key: use an even number of hex digits".into(),
-                );
-                wrong(
-                    token.name.is_empty()
-                        || !token.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'),
-                    "cdn.token.name: use letters, digits and '_'".into(),
-                );
-                wrong(token.lifetime < Duration::from_secs(60), "cdn.token.lifetime: use at least 1m".into());
+                problems.extend(cdn::token_problems(token, &cdn.base_url));
             }
         }
+        let mut wrong = |is_wrong: bool, text: String| {
+            if is_wrong {
+                problems.push(text);
+            }
+        };
         wrong(self.data_dir.as_os_str().is_empty(), "data_dir is empty: name a directory".into());
         wrong(
             !is_log_filter(&self.log.level),

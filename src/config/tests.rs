@@ -38,7 +38,7 @@ fn the_reference_is_valid_and_complete() {
         })
         .filter(|line| !line.starts_with("products = [] (the"))
         .map(|line| {
-            line.replace("an even number of hex digits", "00ff")
+            line.replace("an even number of hex digits", "00fe")
                 .replace("at least 16 characters", "0123456789abcdef")
                 + "\n"
         })

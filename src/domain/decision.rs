@@ -3,7 +3,7 @@
 //! Pure and synchronous: question and snapshot in, decision out. It knows no wire format; every protocol
 //! asks the same question here and renders the same decision.
 
-use super::{Offer, Snapshot, Version, offers::Nothing};
+use super::{Offer, ProductOffers, Snapshot, Version, offers::Nothing};
 
 /// What a device states of itself. Names are texts here: a lookup needs no copy of them.
 #[derive(Debug, Clone, Copy)]
@@ -35,9 +35,14 @@ pub enum Decision<'a> {
 
 /// Decides what the device is told. A replacement of a recalled version that it runs goes before what the channel offers.
 pub fn decide<'a>(snapshot: &'a Snapshot, question: &Question<'_>) -> Decision<'a> {
-    let Some(product) = snapshot.product(question.product) else {
-        return Decision::UnknownProduct;
-    };
+    match snapshot.product(question.product) {
+        None => Decision::UnknownProduct,
+        Some(product) => decide_in(product, question),
+    }
+}
+
+/// The same in the product that the question names.
+pub fn decide_in<'a>(product: &'a ProductOffers, question: &Question<'_>) -> Decision<'a> {
     let Some(channel) = product.channel(question.channel) else {
         return Decision::UnknownChannel;
     };

@@ -14,11 +14,15 @@
 //! - [`decision`]: what a device is told, and why
 //! - [`attachment`]: documents of a release, and what it fixes
 //! - [`audit`]: the entries of the audit log, and the chain that holds them together
+//! - [`delivery`]: who may have a product's images, and by which link
+//! - [`credential`]: what devices of private products show
 //! - [`explain`]: the same for people, with all that was considered
 
 pub mod attachment;
 pub mod audit;
+pub mod credential;
 pub mod decision;
+pub mod delivery;
 pub mod explain;
 pub mod facts;
 pub mod ladder;
@@ -31,10 +35,12 @@ pub mod version;
 
 pub use attachment::{Attachment, AttachmentKind, CveId, Security, Severity};
 pub use audit::{AuditEntry, AuditHash, Shown};
-pub use decision::{Decision, Question, decide};
+pub use credential::DeviceSecrets;
+pub use decision::{Decision, Question, decide, decide_in};
+pub use delivery::{Access, Delivery, LinkForm, LinkForms, LinkKind, UrlHost, UrlLimits, UrlScheme};
 pub use facts::Facts;
 pub use name::{ChannelName, FileName, Hardware, NameError, ProductName, key_of};
-pub use offers::{ChannelOffers, Offer, ProductOffers};
+pub use offers::{ChannelOffers, Offer, ProductOffers, ShortImage};
 pub use policy::Policy;
 pub use product::{
     Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release, UpgradePath,

@@ -7,16 +7,19 @@
 //!
 //! # Layout (little-endian; `at` = offset of 4 bytes from the block's start)
 //! ```text
-//! block    = channels at, replacements at, name
+//! block    = channels at, replacements at, delivery (4), secrets at, images at, name
 //! channels = table: channel -> steps by hardware
 //! steps by hardware = at of the steps for hardware that no image names (0 = none), table: hardware -> steps
 //! steps    = count (4), { floor (1), version, upgrade-from?, offer at }
 //! version  = major (8), minor (8), patch (8), pre-release (text)
 //! replacements = table: recalled version -> offer by hardware, as steps by hardware, of one step each
 //! table    = count (4), { name at, value at } in the order of the names
+//! delivery = bits: see `delivery.rs`
+//! secrets  = length (4), bytes: what devices are known by, of private products
+//! images   = count (4), { id (8 letters), key at, state (4) } in the order of the ids: those that short links may name
 //! text     = length (4), bytes
 //! offer    = size (8), microseconds since 1970 (8), sha256, sha1, md5, and the texts: tag, key, members, version,
-//!            filename, hardware, notes
+//!            filename, hardware, notes, id in short links (empty = it has none)
 //! ```
 //! `packing.rs` writes it. It is also the form on disk (`jobs::keeper`), whose checksum vouches for it.
 //!
@@ -32,7 +35,10 @@ use super::{
     ladder::{self, Step},
 };
 
+mod delivery;
 mod packing;
+
+pub use delivery::ShortImage;
 
 #[cfg(test)]
 mod tests;
@@ -71,6 +77,11 @@ struct PackedStep<'a> {
 
 const LONG: usize = 8;
 const SHORT: usize = 4;
+const REPLACEMENTS_AT: usize = SHORT;
+const DELIVERY_AT: usize = 2 * SHORT;
+const SECRETS_AT: usize = 3 * SHORT;
+const IMAGES_AT: usize = 4 * SHORT;
+const NAME_AT: usize = 5 * SHORT;
 const SHA256: usize = 32;
 const SHA1: usize = 20;
 const MD5: usize = 16;
@@ -183,11 +194,11 @@ impl ProductOffers {
 
     /// The product's name.
     pub fn name(&self) -> &str {
-        self.block().text(2 * SHORT)
+        self.block().text(NAME_AT)
     }
 
     pub(super) fn is_named(&self, name: &[u8]) -> bool {
-        self.block().raw_text(2 * SHORT) == name
+        self.block().raw_text(NAME_AT) == name
     }
 
     /// The channel's offers; `None` = no such channel.
@@ -199,7 +210,7 @@ impl ProductOffers {
     /// What a device is to go to instead of a recalled version that it runs; `None` = nothing was named.
     pub fn replacement(&self, running: &Version, hardware: Option<&str>) -> Option<Offer<'_>> {
         let block = self.block();
-        let table_at = block.short(SHORT);
+        let table_at = block.short(REPLACEMENTS_AT);
         // Nearly always.
         if block.short(table_at) == 0 {
             return None;
@@ -332,6 +343,11 @@ impl<'a> Offer<'a> {
     /// The release's notes, empty if it has none.
     pub fn notes(&self) -> &'a str {
         self.text(6)
+    }
+
+    /// The image's name in short links; `None` = it has none.
+    pub fn short_id(&self) -> Option<&'a str> {
+        Some(self.text(7)).filter(|id| !id.is_empty())
     }
 }
 

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Attachment, ChannelName, Facts, FileName, Hardware, Policy, ProductName, Revision, Security, Version,
+    Attachment, ChannelName, Delivery, DeviceSecrets, Facts, FileName, Hardware, Policy, ProductName,
+    Revision, Security, Version,
 };
 
 /// What a publisher may set on a product.
@@ -25,6 +26,13 @@ pub struct ProductSettings {
     pub policy: Policy,
     /// Until when the manufacturer supports it.
     pub support_end: Option<NaiveDate>,
+    /// How its images reach its devices.
+    #[serde(skip_serializing_if = "is_default")]
+    pub delivery: Delivery,
+}
+
+fn is_default(delivery: &Delivery) -> bool {
+    *delivery == Delivery::default()
 }
 
 /// A device type that shares firmware.
@@ -36,6 +44,8 @@ pub struct Product {
     pub name: ProductName,
     /// What the publisher set.
     pub settings: ProductSettings,
+    /// What its devices are known by.
+    pub device_secrets: DeviceSecrets,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// The catalogue's revision at this product's last change.

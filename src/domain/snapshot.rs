@@ -6,6 +6,7 @@
 //! and a walk through one block of memory.
 
 use std::{
+    collections::BTreeSet,
     hash::{BuildHasher, RandomState},
     sync::Arc,
 };
@@ -13,7 +14,7 @@ use std::{
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
-use super::{ProductOffers, ProductState};
+use super::{ProductOffers, ProductState, ShortImage, credential};
 
 /// The catalogue's count of changes; grows by one with each committed change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,12 +32,20 @@ pub struct Snapshot {
     shards: Box<[Arc<HashTable<ProductOffers>>]>,
     hasher: RandomState,
     count: usize,
+    /// The products whose images short links may name, by the letters of theirs in these links.
+    tags: Arc<BTreeSet<(String, String)>>,
 }
 
 impl Default for Snapshot {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Arc::default()).collect();
-        Self { revision: Revision::default(), shards, hasher: RandomState::new(), count: 0 }
+        Self {
+            revision: Revision::default(),
+            shards,
+            hasher: RandomState::new(),
+            count: 0,
+            tags: Arc::default(),
+        }
     }
 }
 
@@ -75,7 +84,27 @@ impl Snapshot {
         snapshot
     }
 
+    /// The image that a short link names, with its product; `None` = there is none.
+    pub fn short_image(&self, id: &str) -> Option<(&ProductOffers, ShortImage<'_>)> {
+        let (tag, rest) = credential::split_short_id(id)?;
+        let of_tag = self.tags.range((tag.to_owned(), String::new())..).take_while(|(other, _)| other == tag);
+        of_tag.filter_map(|(_, name)| self.product(name)).find_map(|product| {
+            let image = product.short_image(rest)?;
+            Some((product, image))
+        })
+    }
+
+    fn tag(&mut self, offers: &ProductOffers) {
+        let entry = || (credential::product_tag(offers.name()), offers.name().to_owned());
+        if offers.has_short_links() {
+            Arc::make_mut(&mut self.tags).insert(entry());
+        } else if !self.tags.is_empty() && self.tags.contains(&entry()) {
+            Arc::make_mut(&mut self.tags).remove(&entry());
+        }
+    }
+
     fn put(&mut self, offers: ProductOffers) {
+        self.tag(&offers);
         let hash = self.hash(offers.name());
         let hasher = self.hasher.clone();
         // Copied only while an older snapshot shares it.
@@ -121,8 +150,8 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::domain::{
-        ChannelName, Digests, FileName, Hardware, Image, Product, ProductName, ProductSettings, Promotion,
-        Recall, Release, Version,
+        ChannelName, DeviceSecrets, Digests, FileName, Hardware, Image, Product, ProductName,
+        ProductSettings, Promotion, Recall, Release, Version,
     };
 
     /// A product with releases given as `(version, hardware of each image, recalled)`, all promoted to `stable`.
@@ -133,6 +162,7 @@ pub(crate) mod tests {
                 id: Uuid::now_v7(),
                 name: ProductName::parse("thermo-x").expect("valid"),
                 settings: ProductSettings::default(),
+                device_secrets: DeviceSecrets::default(),
                 created_at: at,
                 revision: Revision(1),
             },

@@ -66,6 +66,7 @@ fn status(kind: Kind) -> StatusCode {
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::Conflict => StatusCode::CONFLICT,
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::Gone => StatusCode::GONE,
         Kind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::Busy | Kind::Unavailable => StatusCode::TOO_MANY_REQUESTS,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -87,7 +87,8 @@ impl Publishing {
                 images: &images,
             };
             let Promoted { withdraw, warnings } =
-                version_check::promote(&state, &offering, &request.consent).map_err(Error::refused)?;
+                version_check::promote(&state, &offering, &request.consent, self.limits)
+                    .map_err(Error::refused)?;
             let images: Vec<Uuid> = release
                 .images
                 .iter()

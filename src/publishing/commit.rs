@@ -70,9 +70,10 @@ impl Publishing {
                     Some(channel) => {
                         let (version, path) = (&candidate.version, &candidate.path);
                         let offering = Offering { version, path, channel, images: &[&new.image] };
-                        let withdraw = version_check::promote(&state, &offering, &candidate.consent)
-                            .map_err(Error::refused)?
-                            .withdraw;
+                        let withdraw =
+                            version_check::promote(&state, &offering, &candidate.consent, self.limits)
+                                .map_err(Error::refused)?
+                                .withdraw;
                         Some(Promote { channel: channel.clone(), images: vec![reservation.id], withdraw })
                     }
                     None => None,
@@ -153,8 +154,8 @@ impl Publishing {
                     state.image(image).ok_or_else(|| Error::internal("an image that was there is gone"))?;
                 let (version, path) = (&candidate.version, &candidate.path);
                 let offering = Offering { version, path, channel, images: &[stored] };
-                let promoted =
-                    version_check::promote(&state, &offering, &candidate.consent).map_err(Error::refused)?;
+                let promoted = version_check::promote(&state, &offering, &candidate.consent, self.limits)
+                    .map_err(Error::refused)?;
                 let withdraw = promoted.withdraw;
                 warnings = promoted.warnings;
                 let audit = Audit {

@@ -47,6 +47,7 @@ mod body;
 mod change;
 mod commit;
 pub mod crash;
+mod delivery;
 mod describe;
 pub mod digest;
 mod dry_run;
@@ -57,6 +58,7 @@ mod publish;
 pub mod resumable;
 
 pub use change::{Changed, Promotion, Recalling, Repathing, release_of};
+pub use delivery::SecretChange;
 pub use describe::{Described, Describing, Saying, unknown as unknown_attachment};
 pub use dry_run::{Judged, Verdict};
 pub use failure::{CHECKSUM_MISMATCH, UPLOAD_LOCKED, body_interrupted};

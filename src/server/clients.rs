@@ -4,6 +4,9 @@
 //! `X-Forwarded-For` is believed, from its right end as far as the proxies that it names are trusted too: everything
 //! further left was written by somebody unknown.
 //!
+//! A request that carries the CDN's signature (`cdn::g2o`) is whose `True-Client-IP` says. Without it, that header is
+//! anybody's word.
+//!
 //! The rate limit is a token bucket per client: an IPv4 address, or the /64 network of an IPv6 one, since a household or
 //! a modem has all of it. Memory is bounded: a table that is full forgets the clients that have their whole burst again,
 //! and if there are none, everybody. An attacker with that many addresses is not stopped by a limit per client.
@@ -15,10 +18,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, Uri};
+use chrono::Utc;
 use ipnet::IpNet;
 
+use crate::cdn::g2o::{self, G2o, Rejection};
+
+const CLIENT_OF_EDGE: HeaderName = HeaderName::from_static("true-client-ip");
+const G2O_DATA: HeaderName = HeaderName::from_static(g2o::DATA);
+const G2O_SIGN: HeaderName = HeaderName::from_static(g2o::SIGN);
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Always answered, whoever asks how often: a load balancer must not take a node out because it asks.
+const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 /// How many parts the table has, each with a lock of its own.
 const SHARDS: usize = 64;
 /// How many clients a part knows at most.
@@ -31,6 +42,17 @@ pub struct Clients {
     pub trusted: Vec<IpNet>,
     /// How much each may ask; `None` = not limited.
     pub limit: Option<RateLimit>,
+    /// Verifies that a request came through the CDN; `None` = it does not matter.
+    pub g2o: Option<G2o>,
+}
+
+/// Why a request is not even looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The client asks too much, and may again after this.
+    TooMany(Duration),
+    /// It did not come through the CDN.
+    NotThroughCdn(Rejection),
 }
 
 /// A token bucket per client.
@@ -51,6 +73,40 @@ impl Clients {
     pub fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted.iter().any(|network| network.contains(&address))
+    }
+
+    /// Why a request is refused before anything is done for it; `None` = it is not.
+    pub fn refusal(&self, peer: IpAddr, uri: &Uri, headers: &HeaderMap) -> Option<Refusal> {
+        if (self.limit.is_none() && self.g2o.is_none()) || HEALTH.contains(&uri.path()) {
+            return None;
+        }
+        let named = match self.client_of_edge(uri, headers) {
+            Ok(named) => named,
+            Err(rejection) => return Some(Refusal::NotThroughCdn(rejection)),
+        };
+        let client = || named.unwrap_or_else(|| self.client(peer, headers));
+        self.limit.as_ref().and_then(|limit| limit.take(client().to_canonical()).err()).map(Refusal::TooMany)
+    }
+
+    /// Whose request it is, if it came through the CDN: only then is `True-Client-IP` believed. `Ok(None)` = it did not,
+    /// and need not have.
+    ///
+    /// # Errors
+    /// Why it does not count, when requests must come through the CDN.
+    pub fn client_of_edge(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<IpAddr>, Rejection> {
+        let Some(g2o) = &self.g2o else { return Ok(None) };
+        // A header that is there twice is none: a proxy between might look at the other.
+        let one = |name| {
+            let mut values = headers.get_all(name).iter();
+            let value = values.next().filter(|_| values.next().is_none());
+            value.and_then(|value| value.to_str().ok())
+        };
+        let url = uri.path_and_query().map_or("/", |url| url.as_str());
+        match g2o.verify(one(G2O_DATA), one(G2O_SIGN), url, Utc::now().timestamp()) {
+            Ok(()) => Ok(one(CLIENT_OF_EDGE).and_then(|client| client.trim().parse().ok())),
+            Err(rejection) if g2o.required => Err(rejection),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Whose request it is.
@@ -140,7 +196,7 @@ mod tests {
     #[test]
     fn only_trusted_proxies_are_believed() {
         let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().expect("a network"));
-        let clients = Clients { trusted: networks.into(), limit: None };
+        let clients = Clients { trusted: networks.into(), ..Clients::default() };
         let client = |peer: &str, values: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in values {

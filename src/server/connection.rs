@@ -35,14 +35,14 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
-use super::{FIRST_REQUEST_TIMEOUT, IDLE_TIMEOUT, Site, proxy_protocol};
+use super::{FIRST_REQUEST_TIMEOUT, IDLE_TIMEOUT, Site, clients::Refusal, proxy_protocol};
 
 /// The largest request header, in bytes.
 const LARGEST_HEADER: usize = 32 * 1024;
 /// The most header fields.
 const MOST_FIELDS: usize = 64;
-/// Always answered, whoever asks how often: a load balancer must not take a node out because it asks.
-const HEALTH: [&str; 2] = ["/livez", "/readyz"];
+/// The body of a 403.
+const NOT_THROUGH_CDN: &[u8] = br#"{"type":"urn:firmament:problem:not-through-cdn","title":"Forbidden","status":403,"detail":"ask through the CDN: this server takes only requests that it has signed"}"#;
 /// No deadline: a request is being answered.
 const BUSY: u32 = u32::MAX;
 
@@ -252,11 +252,8 @@ impl Service<Request<Incoming>> for Answering {
     type Future = Pending;
 
     fn call(&self, mut request: Request<Incoming>) -> Pending {
-        if let Some(limit) = &self.site.clients.limit
-            && !HEALTH.contains(&request.uri().path())
-            && let Err(wait) = limit.take(self.site.clients.client(self.peer.ip(), request.headers()))
-        {
-            return Pending::AtOnce(Some(too_many(wait)));
+        if let Some(refusal) = self.site.clients.refusal(self.peer.ip(), request.uri(), request.headers()) {
+            return Pending::AtOnce(Some(refused(&refusal)));
         }
         if let Some(at_once) = &self.site.at_once {
             // If it panics, so will the router's handler, which makes an answer of it and logs it.
@@ -280,12 +277,24 @@ impl Service<Request<Incoming>> for Answering {
     }
 }
 
-/// What a client that asks too much is told, at the lowest cost.
-fn too_many(wait: Duration) -> Response<Answer> {
+/// What a client that asks too much, or not through the CDN, is told, at the lowest cost.
+fn refused(refusal: &Refusal) -> Response<Answer> {
     let mut response = Response::new(Answer::Whole(None));
-    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-    let seconds = wait.as_secs() + 1;
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    match refusal {
+        Refusal::TooMany(wait) => {
+            *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+            let seconds = wait.as_secs() + 1;
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        Refusal::NotThroughCdn(rejection) => {
+            tracing::debug!(?rejection, "a request that did not come through the CDN was refused");
+            *response.status_mut() = StatusCode::FORBIDDEN;
+            *response.body_mut() = Answer::Whole(Some(Bytes::from_static(NOT_THROUGH_CDN)));
+            let media_type = HeaderValue::from_static("application/problem+json");
+            response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+    }
     response
 }
 

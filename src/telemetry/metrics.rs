@@ -29,6 +29,8 @@ pub enum Answer {
     Unknown,
     /// 400.
     Malformed,
+    /// 401: a device of a private product without its credential.
+    Unauthenticated,
     /// 429: too many at once.
     Busy,
     /// 429: no snapshot yet.
@@ -43,6 +45,7 @@ impl EncodeLabelValue for Answer {
             Self::NothingForHardware => "nothing_for_hardware",
             Self::Unknown => "unknown",
             Self::Malformed => "malformed",
+            Self::Unauthenticated => "unauthenticated",
             Self::Busy => "busy",
             Self::NotReady => "not_ready",
         };
@@ -59,12 +62,13 @@ impl EncodeLabelValue for Dependency {
     }
 }
 
-const ANSWERS: [Answer; 7] = [
+const ANSWERS: [Answer; 8] = [
     Answer::Update,
     Answer::UpToDate,
     Answer::NothingForHardware,
     Answer::Unknown,
     Answer::Malformed,
+    Answer::Unauthenticated,
     Answer::Busy,
     Answer::NotReady,
 ];

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::{Consent, Reason, findings::Findings, names, path, rule};
+use super::{Consent, Limits, Reason, findings::Findings, links, names, path, rule};
 use crate::domain::{
     ChannelName, Hardware, Image, ProductState, Promotion, Release, UpgradePath, Version,
     policy::{Maintenance, Policy},
@@ -52,8 +52,12 @@ pub fn promote(
     state: &ProductState,
     offering: &Offering<'_>,
     consent: &Consent,
+    limits: Limits,
 ) -> Result<Promoted, Vec<Reason>> {
     let mut findings = Findings::new(&state.product.settings.policy);
+    for image in offering.images {
+        links::judge(state, offering.version, &image.filename, limits, &mut findings);
+    }
     let withdraw = judge(state, offering, consent, &mut findings);
     findings.verdict().map(|warnings| Promoted { withdraw, warnings })
 }

@@ -26,7 +26,7 @@ fn judge_facts(
     let channel = ChannelName::stable();
     let path = UpgradePath::default();
     let offering = Offering { version: &version, path: &path, channel: &channel, images: &images };
-    match promote(state, &offering, consent) {
+    match promote(state, &offering, consent, Limits::default()) {
         Ok(promoted) if promoted.warnings.is_empty() => {
             vec![format!("withdraws {}", promoted.withdraw.len())]
         }
@@ -178,7 +178,7 @@ fn a_publish_that_would_strand_devices_names_the_missing_step() {
     let image = image(&["a"], None);
     let judge = |path: &UpgradePath, consent: &Consent| {
         let offering = Offering { version: &version, path, channel: &channel, images: &[&image] };
-        promote(&state, &offering, consent)
+        promote(&state, &offering, consent, Limits::default())
     };
     let [reason] = judge(&path, &Consent::default()).expect_err("stranded").try_into().expect("one");
     assert_eq!(reason.code, "strands-devices");

@@ -9,11 +9,12 @@ use super::{
     Consent, Offering, Reason, channel, content, declared,
     findings::Findings,
     inspect::Report,
-    names, rule,
+    links, names, rule,
     signature::{self, detached},
 };
 use crate::domain::{
-    ChannelName, Digests, Facts, FileName, Hardware, Image, ProductState, Release, UpgradePath, Version,
+    ChannelName, Digests, Facts, FileName, Hardware, Image, LinkForms, ProductState, Release, UpgradePath,
+    Version,
 };
 
 /// What the publisher declares of an image.
@@ -66,10 +67,12 @@ pub enum Known<'a> {
 }
 
 /// Limits that are not the product's.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
     /// The largest image, in bytes.
     pub max_image_bytes: u64,
+    /// The measures of the links that devices would get; `None` = not known, and not judged.
+    pub links: Option<LinkForms>,
 }
 
 /// A verdict in favour.
@@ -146,6 +149,7 @@ pub fn judge(state: &ProductState, candidate: &Candidate, known: Known<'_>, limi
             findings.add(rule::VERSION_RECALLED, channel::recalled(&candidate.version, &recall.reason));
         }
         declared::judge(state, candidate, &mut findings);
+        links::judge(state, &candidate.version, &candidate.filename, limits, &mut findings);
         declared::same_bytes(state, candidate, sha256, &mut findings);
         of_the_image(state, candidate, known, &mut findings);
     }

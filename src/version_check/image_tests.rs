@@ -1,7 +1,7 @@
 use super::*;
 use crate::domain::snapshot::tests::product;
 
-const LIMITS: Limits = Limits { max_image_bytes: 1000 };
+const LIMITS: Limits = Limits { max_image_bytes: 1000, links: None };
 
 fn candidate(version: &str, filename: &str, hardware: &[&str]) -> Candidate {
     Candidate {

@@ -11,6 +11,7 @@
 //! - `declared`, `content`, `names`, `signature`: what is declared, what the image says, whether it is for this product,
 //!   who signed it
 //! - `channel`, `path`, `recall`: what may be promoted and recalled, and whether devices would be stranded
+//! - `links`: whether devices can use the links that they would get
 //! - `similar`: names and versions that people would take for one another
 //! - [`policy`]: whether what a product demands makes sense
 //!
@@ -29,6 +30,7 @@ mod declared;
 mod findings;
 mod image;
 pub mod inspect;
+mod links;
 mod names;
 mod path;
 pub mod policy;
@@ -45,6 +47,7 @@ use serde::{Deserialize, Serialize};
 pub use channel::{Offering, Promoted, promote};
 pub use content::{Stated, stated_version};
 pub use image::{Admission, Arrived, Candidate, Judgement, Known, Limits, Refusal, admit, judge, verify};
+pub use links::broken as broken_links;
 pub use recall::{recall, set_path};
 pub use signature::detached;
 

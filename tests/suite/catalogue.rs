@@ -26,6 +26,7 @@ mod on_sqlite_only;
 mod products;
 mod publishing;
 mod reservations;
+mod secrets;
 mod uploads;
 
 /// Far longer than any test.
@@ -115,6 +116,9 @@ conformance! {
         notes_and_security_come_back_exactly,
         documents_are_attached_replaced_and_removed,
         describing_on_old_facts_is_stale_and_an_unknown_release_is_told;
+    secrets:
+        device_secrets_come_back_exactly_and_are_not_told,
+        device_secrets_judged_on_old_facts_are_stale;
     audit_log:
         every_change_is_linked_and_pages_tell_all,
         an_entry_tells_who_from_where_and_what_it_replaced,

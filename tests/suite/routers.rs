@@ -12,7 +12,7 @@ use firmament::{
     api::{CheckAnswer, ImageView, Problem},
     bucket::{Bucket, DirectoryBucket},
     catalogue::{Catalogue, SqliteCatalogue},
-    cdn::Links,
+    cdn::{Links, ShortLinks},
     http::{
         authentication::Tokens,
         device::{self, DeviceState},
@@ -63,9 +63,15 @@ impl House {
         };
         snapshot.pass().await.expect("migrates and reads");
         let links = Arc::new(Links::Cdn("https://fw.example.com".into()));
+        let short = Arc::new(ShortLinks {
+            base: None,
+            https: false,
+            seal_lifetime: std::time::Duration::from_secs(604_800),
+        });
         let device = device::router(Arc::new(DeviceState {
             current,
             links: Arc::clone(&links),
+            short: Arc::clone(&short),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
             pace: device::pace::Pace::new(
@@ -80,7 +86,7 @@ impl House {
             catalogue,
             bucket: Bucket::Directory(bucket),
             holder: uuid::Uuid::now_v7(),
-            limits: Limits { max_image_bytes: 1000 },
+            limits: Limits { max_image_bytes: 1000, links: None },
             uploads: Semaphore::new(2),
             upload_lifetime: std::time::Duration::from_secs(3600),
             changed: Arc::new(Notify::new()),
@@ -92,6 +98,7 @@ impl House {
             publishing,
             tokens: Arc::new(Tokens::new(&TOKEN.to_owned().into(), [])),
             links,
+            short,
             device_host: "127.0.0.1:1".into(),
             metrics: Arc::clone(&metrics),
             outcomes: Arc::new(Outcomes::default()),

@@ -28,7 +28,7 @@ pub(super) async fn revision(connection: &mut PgConnection) -> Result<Revision> 
 pub(super) async fn products(connection: &mut PgConnection) -> Result<Vec<Product>> {
     let rows = sqlx::query_as!(
         ProductRow,
-        "select id, name, settings, created_at, revision from products order by name"
+        "select id, name, settings, device_secrets, created_at, revision from products order by name"
     )
     .fetch_all(connection)
     .await?;
@@ -55,7 +55,7 @@ pub(super) async fn state(connection: &mut PgConnection, name: &ProductName) -> 
 pub(super) async fn find(connection: &mut PgConnection, name: &ProductName) -> Result<Option<Product>> {
     let row = sqlx::query_as!(
         ProductRow,
-        "select id, name, settings, created_at, revision from products where name = $1",
+        "select id, name, settings, device_secrets, created_at, revision from products where name = $1",
         name.as_str()
     )
     .fetch_optional(connection)
@@ -75,7 +75,7 @@ pub(super) async fn changes(connection: &mut PgConnection, since: Revision, limi
     let current = revision(&mut transaction).await?;
     let rows = sqlx::query_as!(
         ProductRow,
-        "select id, name, settings, created_at, revision from products
+        "select id, name, settings, device_secrets, created_at, revision from products
          where revision > $1 order by revision limit $2",
         stored::stored_revision(since),
         i64::from(limit) + 1

@@ -103,7 +103,7 @@ pub(super) async fn put_product(
             sqlx::query_as!(
                 ProductRow,
                 "update products set settings = $2, revision = $3 where id = $1
-                 returning id, name, settings, created_at, revision",
+                 returning id, name, settings, device_secrets, created_at, revision",
                 product.id,
                 stored_settings,
                 revision
@@ -116,7 +116,7 @@ pub(super) async fn put_product(
                 ProductRow,
                 "insert into products (id, name, settings, created_at, revision)
                  values ($1, $2, $3, clock_timestamp(), $4)
-                 returning id, name, settings, created_at, revision",
+                 returning id, name, settings, device_secrets, created_at, revision",
                 Uuid::now_v7(),
                 name.as_str(),
                 stored_settings,

@@ -36,20 +36,22 @@ pub(super) async fn revision(connection: &mut SqliteConnection) -> Result<Revisi
 }
 
 pub(super) async fn products(connection: &mut SqliteConnection) -> Result<Vec<Product>> {
-    let rows: Vec<ProductRow> =
-        sqlx::query_as("select id, name, settings, created_at, revision from products order by name")
-            .fetch_all(connection)
-            .await?;
+    let rows: Vec<ProductRow> = sqlx::query_as(
+        "select id, name, settings, device_secrets, created_at, revision from products order by name",
+    )
+    .fetch_all(connection)
+    .await?;
     rows.into_iter().map(ProductRow::into_product).collect()
 }
 
 /// The product alone.
 pub(super) async fn find(connection: &mut SqliteConnection, name: &ProductName) -> Result<Option<Product>> {
-    let row: Option<ProductRow> =
-        sqlx::query_as("select id, name, settings, created_at, revision from products where name = ?1")
-            .bind(name.as_str())
-            .fetch_optional(connection)
-            .await?;
+    let row: Option<ProductRow> = sqlx::query_as(
+        "select id, name, settings, device_secrets, created_at, revision from products where name = ?1",
+    )
+    .bind(name.as_str())
+    .fetch_optional(connection)
+    .await?;
     row.map(ProductRow::into_product).transpose()
 }
 
@@ -71,7 +73,7 @@ pub(super) async fn changes(
     let limit = limit.max(1);
     let current = revision(connection).await?;
     let rows: Vec<ProductRow> = sqlx::query_as(
-        "select id, name, settings, created_at, revision from products
+        "select id, name, settings, device_secrets, created_at, revision from products
          where revision > ?1 order by revision limit ?2",
     )
     .bind(stored::stored_revision(since))

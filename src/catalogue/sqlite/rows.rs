@@ -50,6 +50,7 @@ impl FromRow<'_, SqliteRow> for ProductRow {
             id: id(row, "id")?,
             name: row.try_get("name")?,
             settings: value(row, "settings")?,
+            device_secrets: row.try_get("device_secrets")?,
             created_at: time(row, "created_at")?,
             revision: row.try_get("revision")?,
         })

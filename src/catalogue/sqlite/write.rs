@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     bucket::ObjectKey,
-    domain::{Product, ProductName, ProductSettings, ProductState, Revision, UpgradePath, Version},
+    domain::{
+        DeviceSecrets, Product, ProductName, ProductSettings, ProductState, Revision, UpgradePath, Version,
+    },
     error::{Error, Result},
 };
 
@@ -90,6 +92,7 @@ pub(super) async fn put_product(
                 id: Uuid::now_v7(),
                 name: name.clone(),
                 settings: settings.clone(),
+                device_secrets: DeviceSecrets::default(),
                 created_at: now(),
                 revision: Revision(stored::count(revision)?),
             };

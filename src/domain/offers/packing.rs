@@ -1,14 +1,15 @@
 //! Chooses what a product offers and writes it as one block; the layout is in the parent module's head.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
-use super::ProductOffers;
+use super::{DELIVERY_AT, IMAGES_AT, NAME_AT, ProductOffers, REPLACEMENTS_AT, SECRETS_AT, SHORT, delivery};
 use crate::domain::{
-    ChannelName, FileName, Hardware, Image, ProductState, Release, Version, key_of,
+    ChannelName, FileName, Hardware, Image, LinkKind, ProductState, Release, Version, credential, key_of,
     ladder::{Candidate, ladder, replacement, steps_that_count},
 };
 
@@ -56,12 +57,17 @@ impl ProductOffers {
                 Some((release.version.to_string(), by_hardware(&[replacement(state, release)?])))
             })
             .collect();
-        let mut packing =
-            Packing { product: state.product.name.as_str(), bytes: vec![0; 8], offers: Vec::new() };
+        let mut packing = Packing {
+            product: state.product.name.as_str(),
+            bytes: vec![0; NAME_AT],
+            offers: Vec::new(),
+            ids: short_ids(state),
+        };
         packing.text(state.product.name.as_str());
         packing.table_of_offers(0, &channels);
-        packing.table_of_offers(4, &replacements);
+        packing.table_of_offers(REPLACEMENTS_AT, &replacements);
         packing.all_offers();
+        packing.delivery(state);
         Self(packing.bytes.into())
     }
 }
@@ -98,6 +104,8 @@ struct Packing<'a> {
     bytes: Vec<u8>,
     /// The images that steps refer to, each with the places that hold its offset.
     offers: Vec<(Candidate<'a>, Vec<usize>)>,
+    /// The letters of each image in short links.
+    ids: HashMap<Uuid, String>,
 }
 
 impl<'a> Packing<'a> {
@@ -202,7 +210,61 @@ impl<'a> Packing<'a> {
         let hardware: String = image.hardware.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
         self.text(&hardware);
         self.text(release.notes.as_deref().unwrap_or_default());
+        let id = self.ids.get(&image.id);
+        let id = id.map_or_else(String::new, |id| credential::product_tag(self.product) + id);
+        self.text(&id);
     }
+
+    fn delivery(&mut self, state: &ProductState) {
+        let bits = delivery::bits(&state.product.settings.delivery);
+        self.bytes[DELIVERY_AT..DELIVERY_AT + SHORT].copy_from_slice(&bits.to_le_bytes());
+        self.here(SECRETS_AT);
+        let private = state.product.settings.delivery.is_private();
+        let secrets = if private { state.product.device_secrets.to_bytes() } else { Vec::new() };
+        self.short(secrets.len());
+        self.bytes.extend_from_slice(&secrets);
+        let mut images: Vec<_> = state
+            .releases
+            .iter()
+            .flat_map(|release| release.images.iter().map(move |image| (release, image)))
+            .filter_map(|(release, image)| Some((self.ids.get(&image.id)?.clone(), release, image)))
+            .collect();
+        images.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        self.here(IMAGES_AT);
+        self.short(images.len());
+        let mut places = Vec::with_capacity(images.len());
+        for (id, release, _) in &images {
+            self.bytes.extend_from_slice(id.as_bytes());
+            places.push(self.bytes.len());
+            self.short(0);
+            self.short(if release.recall.is_some() { delivery::RECALLED as usize } else { 0 });
+        }
+        for ((_, release, image), place) in images.into_iter().zip(places) {
+            self.here(place);
+            self.text(&key_of(self.product, &release.version, &image.filename));
+        }
+    }
+}
+
+/// The letters of the images that short links may name; none, if the product's offers carry no short links. Two images
+/// of the same letters, one in a million millions of pairs, have no short link.
+fn short_ids(state: &ProductState) -> HashMap<Uuid, String> {
+    if state.product.settings.delivery.link != LinkKind::Short {
+        return HashMap::new();
+    }
+    let product = state.product.name.as_str();
+    let mut ids = HashMap::new();
+    let mut owners: HashMap<String, usize> = HashMap::new();
+    for release in &state.releases {
+        for image in &release.images {
+            let id = credential::short_id(product, &key_of(product, &release.version, &image.filename));
+            let id = id[credential::TAG_LENGTH..].to_owned();
+            *owners.entry(id.clone()).or_default() += 1;
+            ids.insert(image.id, id);
+        }
+    }
+    ids.retain(|_, id| owners.get(id) == Some(&1));
+    ids
 }
 
 fn members(release: &Release, image: &Image) -> String {

@@ -6,7 +6,7 @@
 //! An answer is made of few pieces: what an offer says besides its link was rendered when the snapshot was built, the
 //! headers' values were made at the start, and names are read where they stand in the query.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::{Body, Bytes},
@@ -14,12 +14,12 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{DeviceState, question::Asked};
+use super::{DeviceState, access, no_snapshot, question::Asked};
 use crate::{
     api::{CheckAnswer, Problem},
-    domain::{Decision, Offer, decide},
+    domain::{Decision, Offer, ProductOffers, decide_in},
     error::{Error, Kind, Result},
     http::{front, problem::HttpError},
     telemetry::Answer,
@@ -54,6 +54,7 @@ const ROOM_FOR_LINK: usize = 256;
             ("Retry-After" = u64, description = "When to ask again, in seconds"))),
         (status = 304, description = "What `If-None-Match` names is still the answer"),
         (status = 400, description = "A parameter is missing or malformed", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The product's devices must show their credential", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Unknown product or channel", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too busy, or no snapshot yet", body = Problem, content_type = "application/problem+json"),
     )
@@ -70,6 +71,7 @@ pub async fn check(
             let answer = match error.kind() {
                 Kind::NotFound => Answer::Unknown,
                 Kind::Malformed => Answer::Malformed,
+                Kind::Unauthenticated => Answer::Unauthenticated,
                 _ => Answer::NotReady,
             };
             (answer, HttpError(error).into_response())
@@ -103,18 +105,19 @@ fn answer(
     let asked = Asked::parse(query.unwrap_or_default())?;
     let snapshot = state.current.load();
     let Some(snapshot) = snapshot.as_ref() else {
-        return Err(Error::new(
-            Kind::Unavailable,
-            "no-snapshot",
-            "this server has just started and knows nothing yet: ask again",
-        )
-        .retry_after(Duration::from_secs(5)));
+        return Err(no_snapshot());
     };
-    let device = asked.device();
-    match decide(snapshot, &asked.question()) {
-        Decision::Update(offer) => Ok((Answer::Update, update(state, offer, device, host, headers)?)),
-        Decision::UpToDate => Ok((Answer::UpToDate, nothing(state, device))),
-        Decision::NothingForHardware => Ok((Answer::NothingForHardware, nothing(state, device))),
+    let (device, question) = (asked.device(), asked.question());
+    let product = snapshot.product(question.product);
+    if let Some(product) = product.filter(|product| product.authenticates_devices()) {
+        access::authenticate(product, device, headers)?;
+    }
+    let decision = product.map_or(Decision::UnknownProduct, |product| decide_in(product, &question));
+    let to = Asking { product, device, host, headers };
+    match decision {
+        Decision::Update(offer) => Ok((Answer::Update, update(state, offer, &to)?)),
+        Decision::UpToDate => Ok((Answer::UpToDate, nothing(state, &to))),
+        Decision::NothingForHardware => Ok((Answer::NothingForHardware, nothing(state, &to))),
         Decision::UnknownProduct => Err(unknown(format!(
             "there is no product {}: correct the device's settings, or create the product",
             asked.question().product
@@ -127,27 +130,67 @@ fn answer(
     }
 }
 
-fn update(
+/// Who asks, about what.
+struct Asking<'a> {
+    product: Option<&'a ProductOffers>,
+    device: Option<&'a str>,
+    host: &'a str,
+    headers: &'a HeaderMap,
+}
+
+impl Asking<'_> {
+    /// Whether nobody else may be given the answer.
+    fn is_private(&self) -> bool {
+        self.device.is_some() || self.product.is_some_and(ProductOffers::is_private)
+    }
+
+    /// Nobody keeps an answer about a private product, also when it names no device.
+    fn guard(&self, headers: &mut HeaderMap) {
+        if self.product.is_some_and(ProductOffers::is_private) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        }
+    }
+}
+
+/// Writes the offer's link, and behind a short one the direct one too; returns when the first and the second end.
+fn write_links(
     state: &DeviceState,
+    body: &mut String,
     offer: Offer<'_>,
-    device: Option<&str>,
-    host: &str,
-    request: &HeaderMap,
-) -> Result<Response<Bytes>> {
+    to: &Asking<'_>,
+    now: DateTime<Utc>,
+) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>)> {
+    let Some(product) = to.product.filter(|product| product.access().is_some() || product.has_short_links())
+    else {
+        return Ok((state.links.write(body, offer.key(), now, to.host)?, None));
+    };
+    let (terms, key) = (access::terms(product), offer.key());
+    let Some(id) = offer.short_id() else {
+        return Ok((state.links.write_on(body, &terms, &state.short, key, now, to.host)?, None));
+    };
+    let ends = state.short.write(body, &terms, (id, key), now, to.host)?;
+    body.push_str("\",\"direct_url\":\"");
+    let direct_ends = state.links.write_on(body, &terms, &state.short, key, now, to.host)?;
+    Ok((ends, direct_ends))
+}
+
+fn update(state: &DeviceState, offer: Offer<'_>, to: &Asking<'_>) -> Result<Response<Bytes>> {
     let now = Utc::now();
     let members = offer.members();
     // The form of api::CheckAnswer; all but the link was rendered when the snapshot was built.
     let mut body = String::with_capacity(members.len() + ROOM_FOR_LINK + ROOM_AROUND);
     body.push_str(BEFORE_LINK);
-    let expires_at = state.links.write(&mut body, offer.key(), now, host)?;
-    let left = expires_at.map(|at| (at - now).to_std().unwrap_or_default());
+    let (expires_at, direct_expires_at) = write_links(state, &mut body, offer, to, now)?;
+    let first = expires_at.into_iter().chain(direct_expires_at).min();
+    let left = first.map(|at| (at - now).to_std().unwrap_or_default());
     let mut response = Response::new(Bytes::new());
     *response.headers_mut() = HeaderMap::with_capacity(4);
-    state.pace.say_when(response.headers_mut(), device, left);
+    state.pace.say_when(response.headers_mut(), to.device, left);
+    to.guard(response.headers_mut());
     // An answer to one device is kept by nobody who could ask whether it is still true.
-    if device.is_none() {
+    if !to.is_private() {
         let tag = entity_tag(offer.tag(), &body[BEFORE_LINK.len()..]);
-        let known = request.get_all(header::IF_NONE_MATCH).iter().any(|known| matches(known, &tag));
+        let known = to.headers.get_all(header::IF_NONE_MATCH).iter().any(|known| matches(known, &tag));
         response.headers_mut().insert(header::ETAG, tag);
         if known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -155,9 +198,10 @@ fn update(
         }
     }
     body.push_str("\",");
-    if let Some(at) = expires_at {
+    for (name, at) in [("url_expires_at", expires_at), ("direct_url_expires_at", direct_expires_at)] {
+        let Some(at) = at else { continue };
         let at = at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-        ["\"url_expires_at\":\"", &at, "\","].iter().for_each(|part| body.push_str(part));
+        ["\"", name, "\":\"", &at, "\","].iter().for_each(|part| body.push_str(part));
     }
     body.push_str(members);
     body.push('}');
@@ -182,11 +226,12 @@ fn matches(known: &HeaderValue, tag: &HeaderValue) -> bool {
     })
 }
 
-fn nothing(state: &DeviceState, device: Option<&str>) -> Response<Bytes> {
+fn nothing(state: &DeviceState, to: &Asking<'_>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     *response.headers_mut() = HeaderMap::with_capacity(4);
-    state.pace.say_when(response.headers_mut(), device, None);
+    state.pace.say_when(response.headers_mut(), to.device, None);
+    to.guard(response.headers_mut());
     response
 }
 

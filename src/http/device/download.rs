@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::{Path, State},
+    extract::{Path, RawQuery, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -16,7 +16,7 @@ use headers::{HeaderMapExt, IfNoneMatch, IfRange};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
 use tokio_util::io::ReaderStream;
 
-use super::DeviceState;
+use super::{DeviceState, access, no_snapshot};
 use crate::{
     api::Problem,
     error::{Error, Kind},
@@ -33,11 +33,15 @@ const CHUNK: usize = 128 * 1024;
         ("product" = String, Path, description = "The product's slug"),
         ("version" = String, Path, description = "The release's version"),
         ("filename" = String, Path, description = "The image's file name"),
+        ("c" = Option<String>, Query, description = "The seal, of private products"),
+        ("device" = Option<String>, Query, description = "Who asks, with a credential instead of a seal"),
     ),
     responses(
         (status = 200, description = "The whole image", content_type = "application/octet-stream"),
         (status = 206, description = "The range that was asked for"),
         (status = 304, description = "The caller has it already"),
+        (status = 401, description = "A private image, and neither seal nor credential", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The seal has ended: check again", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such image here", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "The range is beyond the image's end", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many downloads at once", body = Problem, content_type = "application/problem+json"),
@@ -46,6 +50,7 @@ const CHUNK: usize = 128 * 1024;
 pub async fn download(
     State(state): State<Arc<DeviceState>>,
     Path((product, version, filename)): Path<(String, String, String)>,
+    RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
@@ -57,11 +62,19 @@ pub async fn download(
         )
     };
     let reader = state.reader.as_ref().ok_or_else(missing)?;
+    let key = format!("{product}/{version}/{filename}");
+    let private = {
+        // A product that is not known here may be private: nothing is given out of it.
+        let snapshot = state.current.load();
+        let snapshot = snapshot.as_ref().ok_or_else(no_snapshot)?;
+        let product = snapshot.product(&product).ok_or_else(missing)?;
+        access::permit(product, &key, query.as_deref(), &headers)?;
+        product.is_private()
+    };
     let permit = Arc::clone(&state.downloads).try_acquire_owned().map_err(|_| {
         Error::new(Kind::Busy, "too-many-downloads", "too many downloads are under way: try again")
             .retry_after(std::time::Duration::from_secs(10))
     })?;
-    let key = format!("{product}/{version}/{filename}");
     let Some((object, mut file)) = reader.open(&key).await? else { return Err(missing().into()) };
 
     let quoted = format!("\"{}\"", object.etag);
@@ -77,6 +90,10 @@ pub async fn download(
     ];
     for (name, text) in texts {
         answer.insert(name, HeaderValue::from_str(text).map_err(Error::internal)?);
+    }
+    if private {
+        // The link ends, and so must every copy that somebody on the way could give out.
+        answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
     answer.typed_insert(headers::LastModified::from(std::time::SystemTime::from(object.last_modified)));
     if headers.typed_get::<IfNoneMatch>().is_some_and(|condition| !condition.precondition_passes(&etag)) {

@@ -6,10 +6,11 @@
 //! |---|---|
 //! | `GET /v1/check` | is there newer firmware? |
 //! | `GET /v1/download/{product}/{version}/{filename}` | an image, in the embedded default only |
+//! | `GET /d/{id}` | the way to an image, by its short link |
 //! | `GET /livez`, `/readyz` | health |
 //! | `GET /openapi.json` | this listener's OpenAPI document |
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, Router, extract::FromRef, middleware, routing::get};
 use tokio::sync::Semaphore;
@@ -17,12 +18,22 @@ use utoipa::{OpenApi, openapi::OpenApi as Document};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{front, health, health::Readiness};
-use crate::{bucket::ObjectReader, cdn::Links, jobs::snapshot::Current, telemetry::Metrics};
+use crate::{
+    bucket::ObjectReader,
+    cdn::{Links, ShortLinks},
+    error::{Error, Kind},
+    jobs::snapshot::Current,
+    telemetry::Metrics,
+};
 
+mod access;
 pub mod check;
 mod download;
 pub mod pace;
 mod question;
+mod short;
+
+pub use question::LONGEST_DEVICE;
 
 /// All that device code can reach. Shared whole: a request then counts one reference, not one per part, on a cache line
 /// that all cores write to.
@@ -31,6 +42,8 @@ pub struct DeviceState {
     pub current: Arc<Current>,
     /// Makes the links.
     pub links: Arc<Links>,
+    /// Makes those of this listener itself.
+    pub short: Arc<ShortLinks>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// For `/readyz`.
@@ -49,11 +62,21 @@ impl FromRef<Arc<DeviceState>> for Readiness {
     }
 }
 
+/// There is nothing yet to answer from.
+fn no_snapshot() -> Error {
+    Error::new(
+        Kind::Unavailable,
+        "no-snapshot",
+        "this server has just started and knows nothing yet: ask again",
+    )
+    .retry_after(Duration::from_secs(5))
+}
+
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Firmament: device listener",
-        description = "What devices ask: is there newer firmware, and where is it? No authentication. Errors are problem documents (RFC 9457)."
+        description = "What devices ask: is there newer firmware, and where is it? No authentication, but for private products' devices. Errors are problem documents (RFC 9457)."
     ),
     tags((name = "device", description = "For devices"), (name = "health", description = "For load balancers"))
 )]
@@ -63,6 +86,7 @@ fn routes() -> OpenApiRouter<Arc<DeviceState>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(check::check))
         .routes(routes!(download::download))
+        .routes(routes!(short::short))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
 }

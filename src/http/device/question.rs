@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The longest accepted `device`, in bytes.
-const LONGEST_DEVICE: usize = 128;
+pub const LONGEST_DEVICE: usize = 128;
 
 /// A well-formed question.
 pub(super) struct Asked<'a> {

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `PUT /v1/products/{product}` | admin | create or update |
 //! | `GET /v1/products`, `/v1/products/{product}` | read | products and what their channels offer |
+//! | `POST …/device-secret`, `DELETE …/device-secret/old`, `POST …/device-credentials` | admin | what devices are known by |
 //! | `POST /v1/products/{product}/releases/{version}/images` | publish | upload |
 //! | `POST /v1/uploads`, `HEAD`, `PATCH`, `DELETE`, `GET /v1/uploads/{id}` | publish | resumable upload (tus 1.0) |
 //! | `PUT /v1/products/{product}/channels/{channel}` | publish | promote |
@@ -46,7 +47,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{authentication::Tokens, front, health, health::Readiness, problem::HttpError, query::malformed};
 use crate::{
-    cdn::Links,
+    cdn::{Links, ShortLinks},
     error::{Error, Kind},
     jobs::Outcomes,
     publishing::Publishing,
@@ -56,6 +57,7 @@ use crate::{
 mod attachments;
 mod audit;
 mod describe;
+mod device_secret;
 mod direct;
 mod explain;
 mod headers;
@@ -80,6 +82,8 @@ pub struct PublisherState {
     pub tokens: Arc<Tokens>,
     /// Makes the links that devices will be given.
     pub links: Arc<Links>,
+    /// Makes those of the device listener itself.
+    pub short: Arc<ShortLinks>,
     /// The device listener's host and port, for links in the embedded default.
     pub device_host: Arc<str>,
     /// For `/metrics`.
@@ -133,6 +137,9 @@ fn routes() -> OpenApiRouter<PublisherState> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(products::put_product, products::get_product))
         .routes(routes!(products::list_products))
+        .routes(routes!(device_secret::make_device_secret))
+        .routes(routes!(device_secret::end_old_device_secret))
+        .routes(routes!(device_secret::make_device_credentials))
         .routes(routes!(images::publish_image))
         .routes(routes!(direct::begin_direct))
         .routes(routes!(direct::complete_direct))

@@ -32,6 +32,7 @@ use crate::{
         (status = 400, description = "Malformed", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or not a known one", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The service cannot keep its images private", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The catalogue is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -64,7 +65,9 @@ pub(super) async fn put_product(
         max_image_bytes: body.max_image_bytes,
         policy: body.policy,
         support_end: body.support_end,
+        delivery: body.delivery,
     };
+    let broken = state.publishing.judge_delivery(&name, &settings).await?;
     let audit = Audit {
         actor: caller.actor(),
         details: serde_json::to_value(&settings).map_err(crate::error::Error::internal)?,
@@ -72,10 +75,12 @@ pub(super) async fn put_product(
     };
     let (product, created) = state.publishing.catalogue.put_product(&name, &settings, &audit).await?;
     state.publishing.changed.notify_one();
+    let product = state.publishing.ensure_device_secret(product, &caller.actor()).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let mut view = view::product(&product);
+    view.warnings = broken;
     if created {
-        view.warnings = similar_products(&state, &caller, &name).await;
+        view.warnings.extend(similar_products(&state, &caller, &name).await);
     }
     Ok((status, Json(view)))
 }

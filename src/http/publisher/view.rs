@@ -11,9 +11,10 @@ use crate::{
         ReleaseState, ReleaseView, SecurityBody, UploadState, UploadView, VerdictView,
     },
     bucket::ObjectKey,
+    cdn::{Terms, UNSIGNABLE},
     domain::{
-        Attachment, ChannelName, Hardware, Image, Offer, Product, ProductOffers, ProductState, Promotion,
-        Release, Version,
+        Attachment, ChannelName, Hardware, Image, LinkKind, Offer, Product, ProductOffers, ProductState,
+        Promotion, Release, Version, credential,
     },
     error::{Error, Result},
     publishing::{
@@ -31,6 +32,7 @@ pub(super) fn product(product: &Product) -> ProductView {
             max_image_bytes: product.settings.max_image_bytes,
             policy: product.settings.policy.clone(),
             support_end: product.settings.support_end,
+            delivery: product.settings.delivery,
         },
         created_at: product.created_at,
         revision: product.revision.0,
@@ -51,8 +53,8 @@ pub(super) fn channel(
 ) -> Result<ChannelView> {
     let offers = ProductOffers::of(known);
     let view = |(hardware, offer): (Option<&str>, Offer<'_>)| -> Result<OfferView> {
-        let mut url = String::new();
-        state.links.write(&mut url, offer.key(), Utc::now(), &state.device_host)?;
+        let image = (offer.short_id(), offer.key());
+        let url = link(state, &known.product, image)?;
         Ok(OfferView {
             hardware: hardware.map(ToOwned::to_owned),
             version: offer.version().to_owned(),
@@ -121,6 +123,8 @@ pub(super) fn image(
     image: &Image,
 ) -> Result<ImageView> {
     let key = ObjectKey::image(&known.product.name, &release.version, &image.filename);
+    let short = known.product.settings.delivery.link == LinkKind::Short;
+    let short_id = short.then(|| credential::short_id(known.product.name.as_str(), key.as_str()));
     // What was promoted before a recall is offered nowhere now.
     let offered = |promotion: &&Promotion| promotion.image == image.id && release.recall.is_none();
     let promotions = known.promotions.iter().filter(offered);
@@ -133,7 +137,7 @@ pub(super) fn image(
         sha256: hex::encode(image.digests.sha256),
         sha1: hex::encode(image.digests.sha1),
         md5: hex::encode(image.digests.md5),
-        url: link(state, &key)?,
+        url: link(state, &known.product, (short_id.as_deref(), key.as_str()))?,
         key: key.as_str().to_owned(),
         etag: image.etag.clone(),
         created_at: image.created_at,
@@ -207,8 +211,22 @@ pub(super) fn upload(state: &PublisherState, found: &Found) -> Result<UploadView
     }
 }
 
-fn link(state: &PublisherState, key: &ObjectKey) -> Result<String> {
-    Ok(state.links.link(key, Utc::now(), &state.device_host)?.url)
+/// The link that a device would be given now; empty = it could be given none.
+fn link(state: &PublisherState, product: &Product, (id, key): (Option<&str>, &str)) -> Result<String> {
+    let secrets = product.device_secrets.to_bytes();
+    let delivery = &product.settings.delivery;
+    let terms = Terms { product: product.name.as_str(), access: delivery.access, secrets: &secrets };
+    let (now, host) = (Utc::now(), &state.device_host);
+    let mut url = String::new();
+    let written = match id {
+        Some(id) => state.short.write(&mut url, &terms, (id, key), now, host),
+        None => state.links.write_on(&mut url, &terms, &state.short, key, now, host),
+    };
+    match written {
+        Ok(_) => Ok(url),
+        Err(error) if error.code() == UNSIGNABLE => Ok(String::new()),
+        Err(error) => Err(error),
+    }
 }
 
 fn texts(hardware: &BTreeSet<Hardware>) -> BTreeSet<String> {

@@ -43,6 +43,21 @@ rules! {
         "a product of nearly the same name exists already"
         "Told when a product is created: `thermo-x` and `thermo_x` are two products, and devices ask for one of them."
 
+    URL_TOO_LONG "url-too-long" Refuse fixed "change the product's `delivery` instead" :
+        "the link to the image would be longer than the product's devices take"
+        "The product's `delivery.url.max_length` says what they take. Compared is the link as they would get it, with its token,          at its longest; the message has its length. Use a shorter file name, set the product's `delivery.link` to `short`, or          its `delivery.access` to `public`, whose links have no token."
+    URL_SCHEME "url-scheme" Refuse fixed "change the product's `delivery` instead" :
+        "the link to the image has a scheme that the product's devices do not speak"
+        "The product's `delivery.url.scheme` says which they speak. The service's settings decide which links have: \
+         `cdn.base_url`, `device.public_url` and, for short links, `device.short_url`; a short link is judged together with what          it leads to."
+    URL_HOST "url-host" Refuse fixed "change the product's `delivery` instead" :
+        "the link to the image has a name for a host where devices take an address, or the other way round"
+        "The product's `delivery.url.host` says which they take. Short links have the host of `device.short_url`."
+    ACCESS_UNENFORCEABLE "access-unenforceable" Refuse fixed "anybody could load the image" :
+        "the product is private, and the service cannot make links that end"
+        "Links end when they are presigned for the bucket, carry a token of the CDN (`[cdn.token]`), or lead to the device \
+         listener. A plain CDN's do not. Also told when a product is to become private."
+
     VERSION_BUILD_METADATA "version-build-metadata" Refuse fixed "two such versions have the same precedence" :
         "the version has `+build`"
         "Versions that differ only in build metadata have the same precedence (SemVer 2.0, 10), so a device could not tell \

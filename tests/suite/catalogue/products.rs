@@ -64,6 +64,11 @@ pub async fn settings_come_back_exactly(catalogue: Arc<dyn Catalogue>) {
             }))
             .expect("fits"),
             support_end: "2031-12-31".parse().ok(),
+            delivery: serde_json::from_value(serde_json::json!({
+                "access": "private", "authenticate_devices": true, "link": "short",
+                "url": {"max_length": 64, "scheme": "http", "host": "ip"},
+            }))
+            .expect("fits"),
         },
     ];
     for (index, settings) in all.iter().enumerate() {

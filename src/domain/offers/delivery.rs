@@ -1,0 +1,98 @@
+//! How the product's images reach its devices, in the packed form: see `domain::delivery` and `domain::credential`.
+//!
+//! Of products whose offers carry short links, the block names all images, and not only those that are offered: a
+//! device goes on with the link that it was given when something newer is offered already, and is told when what it
+//! loads was recalled.
+
+use super::{DELIVERY_AT, IMAGES_AT, ProductOffers, SECRETS_AT, SHORT};
+use crate::domain::{Access, Delivery, LinkKind};
+
+pub(super) const PUBLIC: u32 = 1;
+pub(super) const PRIVATE: u32 = 2;
+pub(super) const AUTHENTICATES: u32 = 4;
+pub(super) const SHORT_LINKS: u32 = 8;
+
+pub(super) const RECALLED: u32 = 1;
+
+/// How many letters of a short id are the image's own.
+pub(super) const ID: usize = 8;
+const ENTRY: usize = ID + 2 * SHORT;
+
+/// An image that a short link names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShortImage<'a> {
+    /// Where it is in the bucket.
+    pub key: &'a str,
+    /// Its release was taken back.
+    pub recalled: bool,
+}
+
+/// The bits of a product's settings.
+pub(super) fn bits(delivery: &Delivery) -> u32 {
+    let access = match delivery.access {
+        None => 0,
+        Some(Access::Public) => PUBLIC,
+        Some(Access::Private) => PRIVATE,
+    };
+    let authenticates = if delivery.authenticate_devices { AUTHENTICATES } else { 0 };
+    access | authenticates | if delivery.link == LinkKind::Short { SHORT_LINKS } else { 0 }
+}
+
+impl ProductOffers {
+    fn has(&self, bit: u32) -> bool {
+        self.block().short(DELIVERY_AT) & bit as usize != 0
+    }
+
+    /// Who may have its images; `None` = as the settings of the service have it.
+    pub fn access(&self) -> Option<Access> {
+        let bits = self.block().short(DELIVERY_AT);
+        match bits & (PUBLIC | PRIVATE) as usize {
+            0 => None,
+            bits if bits == PUBLIC as usize => Some(Access::Public),
+            _ => Some(Access::Private),
+        }
+    }
+
+    /// Whether only whoever was given a link may have its images.
+    pub fn is_private(&self) -> bool {
+        self.has(PRIVATE)
+    }
+
+    /// Whether checks must come with the device's credential.
+    pub fn authenticates_devices(&self) -> bool {
+        self.has(AUTHENTICATES)
+    }
+
+    /// Whether short links may name its images.
+    pub fn has_short_links(&self) -> bool {
+        self.has(SHORT_LINKS)
+    }
+
+    /// What its devices are known by, as `DeviceSecrets::to_bytes` has it.
+    pub fn secrets(&self) -> &[u8] {
+        let block = self.block();
+        block.raw_text(block.short(SECRETS_AT))
+    }
+
+    /// The image of these letters, those behind the product's in a short id.
+    pub fn short_image(&self, id: &str) -> Option<ShortImage<'_>> {
+        let block = self.block();
+        let table_at = block.short(IMAGES_AT);
+        let entry = |index: usize| table_at + SHORT + index * ENTRY;
+        let (mut low, mut high) = (0, block.short(table_at));
+        while low < high {
+            let middle = low.midpoint(high);
+            let at = entry(middle);
+            match block.bytes(at, ID).cmp(id.as_bytes()) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => {
+                    let state = block.short(at + ID + SHORT);
+                    let key = block.text(block.short(at + ID));
+                    return Some(ShortImage { key, recalled: state & RECALLED as usize != 0 });
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,175 @@
+//! Whether devices can use the links that they would get: their modems cut URLs, speak one scheme, or want an address.
+//!
+//! A product states it (`domain::delivery`); the measures of links come with the limits, since they follow from the settings
+//! of the service. Judged is the link as a device would get it, token and all, at its longest; behind a short link also
+//! the scheme of what it leads to, which the same modem must speak.
+
+use super::{Limits, Reason, findings::Findings, rule};
+use crate::domain::{Delivery, LinkForm, LinkKind, ProductState, UrlHost, UrlScheme, Version, key_of};
+
+/// The links to an image of a product.
+pub(super) fn judge(
+    state: &ProductState,
+    version: &Version,
+    filename: &crate::domain::FileName,
+    limits: Limits,
+    findings: &mut Findings<'_>,
+) {
+    let Some(forms) = limits.links else { return };
+    let product = &state.product;
+    let delivery = &product.settings.delivery;
+    let Some((form, behind)) = forms.of(delivery) else {
+        return findings.add(
+            rule::ACCESS_UNENFORCEABLE,
+            format!(
+                "product {} is private, and the CDN's links carry no token: set [cdn.token] in the server's settings, or \
+                 set the product's access to public",
+                product.name
+            ),
+        );
+    };
+    let key = key_of(product.name.as_str(), version, filename);
+    length(delivery, form, &key, findings);
+    for (form, what) in [(Some(form), "the link to it"), (behind, "what the short link leads to")]
+        .into_iter()
+        .filter_map(|(form, what)| Some((form?, what)))
+    {
+        scheme(delivery, form, what, findings);
+    }
+    host(delivery, form, findings);
+}
+
+fn length(delivery: &Delivery, form: LinkForm, key: &str, findings: &mut Findings<'_>) {
+    let Some(limit) = delivery.url.max_length else { return };
+    let length = form.length(key.len());
+    if length <= usize::from(limit) {
+        return;
+    }
+    let hint = match delivery.link {
+        LinkKind::Direct => "use a shorter file name, or set the product's link to short",
+        LinkKind::Short => "set a shorter device.short_url in the server's settings, or raise the limit",
+    };
+    findings.add(
+        rule::URL_TOO_LONG,
+        format!(
+            "the link to {key} would have {length} bytes, and the product's devices take {limit} at most: {hint}"
+        ),
+    );
+}
+
+fn scheme(delivery: &Delivery, form: LinkForm, what: &str, findings: &mut Findings<'_>) {
+    let Some(wanted) = delivery.url.scheme.filter(|wanted| *wanted != form.scheme) else { return };
+    let name = |scheme| if scheme == UrlScheme::Https { "https" } else { "http" };
+    findings.add(
+        rule::URL_SCHEME,
+        format!(
+            "{what} begins with {}://, and the product's devices speak {} alone: set cdn.base_url, device.public_url or \
+             device.short_url in the server's settings to one that they speak",
+            name(form.scheme),
+            name(wanted)
+        ),
+    );
+}
+
+fn host(delivery: &Delivery, form: LinkForm, findings: &mut Findings<'_>) {
+    let Some(wanted) = delivery.url.host.filter(|wanted| *wanted != form.host) else { return };
+    let name = |host| if host == UrlHost::Ip { "an address" } else { "a name" };
+    findings.add(
+        rule::URL_HOST,
+        format!(
+            "the link's host is {}, and the product's devices take {} alone: set device.short_url in the server's \
+             settings to one with such a host, and the product's link to short",
+            name(form.host),
+            name(wanted)
+        ),
+    );
+}
+
+/// What is offered now, and could not be used by the product's devices if its settings were these.
+pub fn broken(state: &ProductState, limits: Limits) -> Vec<Reason> {
+    let mut findings = Findings::new(&state.product.settings.policy);
+    let offered = state.promotions.iter().filter_map(|promotion| state.image(promotion.image));
+    for (release, image) in offered.filter(|(release, _)| release.recall.is_none()) {
+        judge(state, &release.version, &image.filename, limits, &mut findings);
+    }
+    findings.reasons.into_iter().chain(findings.warnings).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Access, LinkForms, snapshot::tests::product};
+
+    /// A CDN by https and name, whose tokens take 128 bytes and the key once more; short links by http and address.
+    fn limits() -> Limits {
+        let form = |scheme, host, around, keys| LinkForm { scheme, host, around, keys };
+        let (https, http) = (UrlScheme::Https, UrlScheme::Http);
+        let signed = form(https, UrlHost::Name, 128, 2);
+        Limits {
+            max_image_bytes: 1000,
+            links: Some(LinkForms {
+                as_set: signed,
+                public: form(https, UrlHost::Name, 23, 1),
+                private: Some(signed),
+                short: form(http, UrlHost::Ip, 32, 0),
+                short_private: form(http, UrlHost::Ip, 55, 0),
+            }),
+        }
+    }
+
+    fn found(settings: serde_json::Value, limits: Limits) -> Vec<(String, String)> {
+        let mut state = product(&[("1.0.0", &[&[]], false)]);
+        state.product.settings.delivery = serde_json::from_value(settings).expect("known members");
+        broken(&state, limits).into_iter().map(|reason| (reason.code.into_owned(), reason.message)).collect()
+    }
+
+    fn codes(settings: serde_json::Value) -> Vec<String> {
+        found(settings, limits()).into_iter().map(|(code, _)| code).collect()
+    }
+
+    #[test]
+    fn a_link_that_devices_would_cut_is_refused_with_its_length() {
+        // The key is thermo-x/1.0.0/0.bin, 20 bytes.
+        let json = |length: u16| serde_json::json!({ "url": { "max_length": length } });
+        let found = found(json(167), limits());
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].1.contains("thermo-x/1.0.0/0.bin would have 168 bytes") && found[0].1.contains("167")
+        );
+        assert_eq!(codes(json(168)), [""; 0]);
+        let public =
+            |length: u16| codes(serde_json::json!({ "access": "public", "url": { "max_length": length } }));
+        assert_eq!((public(42), public(43)), (vec!["url-too-long".to_owned()], vec![]));
+        let short = |access: Option<&str>, length: u16| {
+            codes(serde_json::json!({ "access": access, "link": "short", "url": { "max_length": length } }))
+        };
+        assert_eq!((short(None, 31).len(), short(None, 32).len()), (1, 0));
+        assert_eq!((short(Some("private"), 54).len(), short(Some("private"), 55).len()), (1, 0));
+    }
+
+    #[test]
+    fn schemes_and_hosts_are_those_that_devices_take() {
+        assert_eq!(
+            codes(serde_json::json!({ "url": { "scheme": "http", "host": "ip" } })),
+            ["url-scheme", "url-host"]
+        );
+        assert_eq!(codes(serde_json::json!({ "url": { "scheme": "https", "host": "name" } })), [""; 0]);
+        let short = serde_json::json!({ "link": "short", "url": { "scheme": "http", "host": "ip" } });
+        let found = found(short, limits());
+        assert_eq!(found.len(), 1, "what it leads to is https");
+        assert!(
+            found[0].1.starts_with("what the short link leads to begins with https://"),
+            "{}",
+            found[0].1
+        );
+    }
+
+    #[test]
+    fn private_images_need_links_that_end() {
+        let mut limits = limits();
+        limits.links = limits.links.map(|forms| LinkForms { private: None, ..forms });
+        let private = serde_json::json!({ "access": Access::Private });
+        let found = found(private, limits);
+        assert_eq!(found[0].0, "access-unenforceable");
+    }
+}
