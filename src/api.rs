@@ -1,14 +1,14 @@
 //! The JSON of both listeners, as types: the handlers write them, the command line reads them, and the OpenAPI
 //! documents are generated from them. Fields may be added, none changes meaning.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{Facts, Policy},
+    domain::{CacheLifetime, ChannelName, Facts, Policy, PollInterval},
     version_check::Reason,
 };
 
@@ -18,9 +18,11 @@ pub use verdict::{ConsideredView, ExplainView, PathBody, VerdictView};
 
 mod attachment;
 mod audit;
+mod rhythm;
 
 pub use attachment::{AttachmentView, NotesBody, SecurityBody};
 pub use audit::{AuditList, AuditPage, AuditView};
+pub use rhythm::ChannelSettings;
 
 /// A problem document (RFC 9457), the body of every error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -58,6 +60,18 @@ pub struct ProductBody {
     /// What it demands of its images, and how strictly; see docs/version-check.md.
     #[serde(skip_serializing_if = "is_default")]
     pub policy: Policy,
+    /// When its devices should ask again, such as `15m`, from 1 second to 30 days; absent = the server's value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "15m")]
+    pub poll_interval: Option<PollInterval>,
+    /// How long shared caches may keep its answers, such as `2m`, from 0 seconds to 7 days; absent = the server's value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "2m")]
+    pub cache_lifetime: Option<CacheLifetime>,
+    /// What single channels have of their own, by their names; a channel need not offer anything yet.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, ChannelSettings>, example = json!({"beta": {"poll_interval": "1m"}}))]
+    pub channel_settings: BTreeMap<ChannelName, ChannelSettings>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

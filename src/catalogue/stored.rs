@@ -4,7 +4,7 @@
 //! with the parser's words as its cause; it is never skipped, as devices would silently lose an offer.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     error::Error as StdError,
     sync::Arc,
     time::Duration,
@@ -19,7 +19,7 @@ use super::{Audit, Description, Reservation, ResumableUpload, UploadKind, Upload
 use crate::{
     domain::{
         Attachment, ChannelName, Digests, Facts, FileName, Hardware, Image, Policy, Product, ProductName,
-        ProductSettings, ProductState, Promotion, Recall, Release, Revision, Security, Version,
+        ProductSettings, ProductState, Promotion, Recall, Release, Revision, Rhythm, Security, Version,
     },
     error::{Error, Kind, Result},
 };
@@ -114,13 +114,18 @@ struct StoredSettings {
     max_image_bytes: Option<u64>,
     policy: Policy,
     support_end: Option<NaiveDate>,
+    #[serde(flatten)]
+    rhythm: Rhythm,
+    #[serde(rename = "channel_settings", skip_serializing_if = "BTreeMap::is_empty")]
+    channels: BTreeMap<ChannelName, Rhythm>,
 }
 
 /// The settings as they are stored.
 pub(super) fn settings(settings: &ProductSettings) -> serde_json::Value {
-    let ProductSettings { hardware, max_image_bytes, policy, support_end } = settings.clone();
-    serde_json::to_value(StoredSettings { hardware, max_image_bytes, policy, support_end })
-        .expect("has only string keys")
+    let ProductSettings { hardware, max_image_bytes, policy, support_end, rhythm, channels } =
+        settings.clone();
+    let stored = StoredSettings { hardware, max_image_bytes, policy, support_end, rhythm, channels };
+    serde_json::to_value(stored).expect("has only string keys")
 }
 
 /// What a release fixes, as it is stored.
@@ -236,12 +241,12 @@ pub(super) fn check_texts<'a>(audit: &Audit, more: impl IntoIterator<Item = &'a 
 
 impl ProductRow {
     pub fn into_product(self) -> Result<Product> {
-        let StoredSettings { hardware, max_image_bytes, policy, support_end } =
+        let StoredSettings { hardware, max_image_bytes, policy, support_end, rhythm, channels } =
             parsed(serde_json::from_value(self.settings))?;
         Ok(Product {
             id: self.id,
             name: parsed(ProductName::parse(&self.name))?,
-            settings: ProductSettings { hardware, max_image_bytes, policy, support_end },
+            settings: ProductSettings { hardware, max_image_bytes, policy, support_end, rhythm, channels },
             created_at: self.created_at,
             revision: Revision(count(self.revision)?),
         })

@@ -8,6 +8,7 @@ use super::{
     connection::ClientOptions,
     offers,
     output::{Failure, Report, Terminal},
+    product_rhythm,
     product_settings::{self, SettingsArguments},
     table::{Table, exact_size, names, size, time},
 };
@@ -166,7 +167,9 @@ fn described(settings: &ProductBody) -> String {
     let limit = settings.max_image_bytes.map(|limit| format!(", images of up to {}", exact_size(limit)));
     let demands = product_settings::demands(&settings.policy);
     let support = settings.support_end.map(|end| format!(", supported until {end}")).unwrap_or_default();
-    format!("hardware {}{}{support}{demands}", names(&settings.hardware, "any"), limit.unwrap_or_default())
+    let rhythm = product_rhythm::described(settings);
+    let hardware = names(&settings.hardware, "any");
+    format!("hardware {hardware}{}{support}{demands}{rhythm}", limit.unwrap_or_default())
 }
 
 fn list(client: &Client) -> Result<Report, Failure> {

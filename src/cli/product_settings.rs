@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{
     output::Failure,
+    product_rhythm::RhythmArguments,
     table::{exact_size, names},
 };
 use crate::{
@@ -42,6 +43,8 @@ pub struct SettingsArguments {
     /// How strict a rule is: CODE=refuse, warn or off, once for each
     #[arg(long, value_name = "CODE=SEVERITY", value_parser = rule)]
     rule: Vec<(String, Severity)>,
+    #[command(flatten)]
+    rhythm: RhythmArguments,
 }
 
 impl SettingsArguments {
@@ -73,6 +76,7 @@ impl SettingsArguments {
         }
         body.max_image_bytes = max_image_bytes.or(body.max_image_bytes);
         self.demand(&mut body.policy)?;
+        self.rhythm.apply(&mut body);
         Ok(body)
     }
 

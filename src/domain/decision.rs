@@ -3,7 +3,7 @@
 //! Pure and synchronous: question and snapshot in, decision out. It knows no wire format; every protocol
 //! asks the same question here and renders the same decision.
 
-use super::{Offer, Snapshot, Version, offers::Nothing};
+use super::{Offer, Rhythm, Snapshot, Version, offers::Nothing};
 
 /// What a device states of itself. Names are texts here: a lookup needs no copy of them.
 #[derive(Debug, Clone, Copy)]
@@ -33,22 +33,38 @@ pub enum Decision<'a> {
     UnknownChannel,
 }
 
+/// The answer to a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// What.
+    pub decision: Decision<'a>,
+    /// When to ask again, as product and channel set it.
+    pub rhythm: Rhythm,
+}
+
 /// Decides what the device is told. A replacement of a recalled version that it runs goes before what the channel offers.
 pub fn decide<'a>(snapshot: &'a Snapshot, question: &Question<'_>) -> Decision<'a> {
+    tell(snapshot, question).decision
+}
+
+/// As [`decide`], with when to ask again.
+pub fn tell<'a>(snapshot: &'a Snapshot, question: &Question<'_>) -> Told<'a> {
+    let unknown = |decision| Told { decision, rhythm: Rhythm::default() };
     let Some(product) = snapshot.product(question.product) else {
-        return Decision::UnknownProduct;
+        return unknown(Decision::UnknownProduct);
     };
     let Some(channel) = product.channel(question.channel) else {
-        return Decision::UnknownChannel;
+        return unknown(Decision::UnknownChannel);
     };
-    if let Some(replacement) = product.replacement(question.version, question.hardware) {
-        return Decision::Update(replacement);
-    }
-    match channel.offer(question.hardware, question.version) {
-        Ok(Some(offer)) => Decision::Update(offer),
-        Ok(None) => Decision::UpToDate,
-        Err(Nothing) => Decision::NothingForHardware,
-    }
+    let decision = match product.replacement(question.version, question.hardware) {
+        Some(replacement) => Decision::Update(replacement),
+        None => match channel.offer(question.hardware, question.version) {
+            Ok(Some(offer)) => Decision::Update(offer),
+            Ok(None) => Decision::UpToDate,
+            Err(Nothing) => Decision::NothingForHardware,
+        },
+    };
+    Told { decision, rhythm: channel.rhythm() }
 }
 
 #[cfg(test)]

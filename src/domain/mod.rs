@@ -8,6 +8,7 @@
 //! - [`facts`]: what an image says of itself
 //! - [`policy`]: what a product demands of its images
 //! - [`product`]: a product with its releases, images and promotions, as the catalogue knows it
+//! - [`rhythm`]: how often devices ask and how long caches keep an answer
 //! - [`ladder`]: which releases of a channel a device goes through
 //! - [`offers`]: what one product offers, packed for checks
 //! - [`snapshot`]: the immutable index that answers checks
@@ -26,12 +27,13 @@ pub mod name;
 pub mod offers;
 pub mod policy;
 pub mod product;
+pub mod rhythm;
 pub mod snapshot;
 pub mod version;
 
 pub use attachment::{Attachment, AttachmentKind, CveId, Security, Severity};
 pub use audit::{AuditEntry, AuditHash, Shown};
-pub use decision::{Decision, Question, decide};
+pub use decision::{Decision, Question, Told, decide, tell};
 pub use facts::Facts;
 pub use name::{ChannelName, FileName, Hardware, NameError, ProductName, key_of};
 pub use offers::{ChannelOffers, Offer, ProductOffers};
@@ -39,5 +41,6 @@ pub use policy::Policy;
 pub use product::{
     Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release, UpgradePath,
 };
+pub use rhythm::{CacheLifetime, PollInterval, Rhythm};
 pub use snapshot::{Revision, Snapshot};
 pub use version::{Version, VersionError};

@@ -8,7 +8,8 @@
 //! # Layout (little-endian; `at` = offset of 4 bytes from the block's start)
 //! ```text
 //! block    = channels at, replacements at, name
-//! channels = table: channel -> steps by hardware
+//! channels = table: channel -> rhythm, steps by hardware
+//! rhythm   = poll interval (4; seconds, UNSET = the server's), cache lifetime (4; the same)
 //! steps by hardware = at of the steps for hardware that no image names (0 = none), table: hardware -> steps
 //! steps    = count (4), { floor (1), version, upgrade-from?, offer at }
 //! version  = major (8), minor (8), patch (8), pre-release (text)
@@ -18,7 +19,9 @@
 //! offer    = size (8), microseconds since 1970 (8), sha256, sha1, md5, and the texts: tag, key, members, version,
 //!            filename, hardware, notes
 //! ```
-//! `packing.rs` writes it. It is also the form on disk (`jobs::keeper`), whose checksum vouches for it.
+//! `packing.rs` writes it. It is also the form on disk (`jobs::keeper`), whose checksum vouches for it: whoever changes the
+//! layout gives that format a new number. A further field of the product goes before its name, at an offset of its own
+//! (`CHANNELS_AT` and so on), and makes the name begin later (`NAME_AT`).
 //!
 //! Invariants: only promoted images of releases that are not recalled are in it (replacements need no promotion), and
 //! of each ladder the steps that a device can be offered ([`super::ladder`]).
@@ -28,7 +31,7 @@ use std::{fmt, sync::Arc};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Version,
+    CacheLifetime, PollInterval, Rhythm, Version,
     ladder::{self, Step},
 };
 
@@ -41,9 +44,16 @@ mod tests;
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProductOffers(Arc<[u8]>);
 
-/// What one channel, or the replacement of one recalled version, has for each hardware.
+/// What one channel offers.
 #[derive(Clone, Copy)]
 pub struct ChannelOffers<'a> {
+    block: Block<'a>,
+    at: usize,
+}
+
+/// What one channel, or the replacement of one recalled version, has for each hardware.
+#[derive(Clone, Copy)]
+struct ByHardware<'a> {
     block: Block<'a>,
     at: usize,
 }
@@ -71,6 +81,14 @@ struct PackedStep<'a> {
 
 const LONG: usize = 8;
 const SHORT: usize = 4;
+/// Where a block's fields are.
+const CHANNELS_AT: usize = 0;
+const REPLACEMENTS_AT: usize = CHANNELS_AT + SHORT;
+const NAME_AT: usize = REPLACEMENTS_AT + SHORT;
+/// A time of a rhythm that is not set.
+const UNSET: u32 = u32::MAX;
+/// How long a rhythm is.
+const RHYTHM: usize = 2 * SHORT;
 const SHA256: usize = 32;
 const SHA1: usize = 20;
 const MD5: usize = 16;
@@ -80,9 +98,12 @@ impl<'a> Block<'a> {
         &self.0[at..at + length]
     }
 
+    fn seconds(self, at: usize) -> u32 {
+        u32::from_le_bytes(self.bytes(at, SHORT).try_into().expect("the length that was asked for"))
+    }
+
     fn short(self, at: usize) -> usize {
-        let bytes = self.bytes(at, SHORT).try_into().expect("the length that was asked for");
-        u32::from_le_bytes(bytes) as usize
+        self.seconds(at) as usize
     }
 
     fn long(self, at: usize) -> u64 {
@@ -183,28 +204,28 @@ impl ProductOffers {
 
     /// The product's name.
     pub fn name(&self) -> &str {
-        self.block().text(2 * SHORT)
+        self.block().text(NAME_AT)
     }
 
     pub(super) fn is_named(&self, name: &[u8]) -> bool {
-        self.block().raw_text(2 * SHORT) == name
+        self.block().raw_text(NAME_AT) == name
     }
 
     /// The channel's offers; `None` = no such channel.
     pub fn channel(&self, name: &str) -> Option<ChannelOffers<'_>> {
         let block = self.block();
-        Some(ChannelOffers { block, at: block.find(block.short(0), name)? })
+        Some(ChannelOffers { block, at: block.find(block.short(CHANNELS_AT), name)? })
     }
 
     /// What a device is to go to instead of a recalled version that it runs; `None` = nothing was named.
     pub fn replacement(&self, running: &Version, hardware: Option<&str>) -> Option<Offer<'_>> {
         let block = self.block();
-        let table_at = block.short(SHORT);
+        let table_at = block.short(REPLACEMENTS_AT);
         // Nearly always.
         if block.short(table_at) == 0 {
             return None;
         }
-        let offers = ChannelOffers { block, at: block.find(table_at, &running.to_string())? };
+        let offers = ByHardware { block, at: block.find(table_at, &running.to_string())? };
         offers.highest(offers.steps_at(hardware)?)
     }
 
@@ -219,10 +240,29 @@ impl ProductOffers {
     }
 }
 
-impl<'a> ChannelOffers<'a> {
+impl<'a> ByHardware<'a> {
     fn steps_at(&self, hardware: Option<&str>) -> Option<usize> {
         let named = hardware.and_then(|hardware| self.block.find(self.at + SHORT, hardware));
         named.or_else(|| Some(self.block.short(self.at)).filter(|at| *at != 0))
+    }
+
+    fn highest(&self, steps_at: usize) -> Option<Offer<'a>> {
+        self.block.steps(steps_at).last().map(|step| Offer { block: self.block, at: step.offer_at })
+    }
+}
+
+impl<'a> ChannelOffers<'a> {
+    fn by_hardware(&self) -> ByHardware<'a> {
+        ByHardware { block: self.block, at: self.at + RHYTHM }
+    }
+
+    /// When its devices should ask again, as product and channel set it.
+    pub fn rhythm(&self) -> Rhythm {
+        // What is not set is out of bounds.
+        Rhythm {
+            poll_interval: PollInterval::new(self.block.seconds(self.at)),
+            cache_lifetime: CacheLifetime::new(self.block.seconds(self.at + SHORT)),
+        }
     }
 
     /// What a device of that hardware which runs that version is offered; `Ok(None)` = nothing newer, `Err` = the
@@ -232,7 +272,7 @@ impl<'a> ChannelOffers<'a> {
         hardware: Option<&str>,
         running: &Version,
     ) -> Result<Option<Offer<'a>>, Nothing> {
-        let at = self.steps_at(hardware).ok_or(Nothing)?;
+        let at = self.by_hardware().steps_at(hardware).ok_or(Nothing)?;
         let chosen = if self.block.short(at) == 1 {
             let (step, _) = self.block.step(at + SHORT);
             ladder::choose(&[step], running).map(|_| step)
@@ -243,17 +283,14 @@ impl<'a> ChannelOffers<'a> {
         Ok(chosen.map(|step| Offer { block: self.block, at: step.offer_at }))
     }
 
-    fn highest(&self, steps_at: usize) -> Option<Offer<'a>> {
-        self.block.steps(steps_at).last().map(|step| Offer { block: self.block, at: step.offer_at })
-    }
-
     /// The highest offer of each hardware that an image names, in order, after that for all others (`None`).
     pub fn all(&self) -> Vec<(Option<&'a str>, Offer<'a>)> {
-        let any = Some(self.block.short(self.at)).filter(|at| *at != 0).map(|at| (None, at));
-        let named = self.block.table(self.at + SHORT).map(|(hardware, at)| (Some(hardware), at));
+        let offers = self.by_hardware();
+        let any = Some(self.block.short(offers.at)).filter(|at| *at != 0).map(|at| (None, at));
+        let named = self.block.table(offers.at + SHORT).map(|(hardware, at)| (Some(hardware), at));
         any.into_iter()
             .chain(named)
-            .filter_map(|(hardware, at)| Some((hardware, self.highest(at)?)))
+            .filter_map(|(hardware, at)| Some((hardware, offers.highest(at)?)))
             .collect()
     }
 }

@@ -4,7 +4,7 @@
 //! not answer, such as a malformed question, goes on to the router and is answered by [`check`].
 //!
 //! An answer is made of few pieces: what an offer says besides its link was rendered when the snapshot was built, the
-//! headers' values were made at the start, and names are read where they stand in the query.
+//! headers' values were made the first time, and names are read where they stand in the query.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use chrono::{SecondsFormat, Utc};
 use super::{DeviceState, question::Asked};
 use crate::{
     api::{CheckAnswer, Problem},
-    domain::{Decision, Offer, decide},
+    domain::{Decision, Offer, Rhythm, Told, tell},
     error::{Error, Kind, Result},
     http::{front, problem::HttpError},
     telemetry::Answer,
@@ -111,10 +111,11 @@ fn answer(
         .retry_after(Duration::from_secs(5)));
     };
     let device = asked.device();
-    match decide(snapshot, &asked.question()) {
-        Decision::Update(offer) => Ok((Answer::Update, update(state, offer, device, host, headers)?)),
-        Decision::UpToDate => Ok((Answer::UpToDate, nothing(state, device))),
-        Decision::NothingForHardware => Ok((Answer::NothingForHardware, nothing(state, device))),
+    let Told { decision, rhythm } = tell(snapshot, &asked.question());
+    match decision {
+        Decision::Update(offer) => Ok((Answer::Update, update(state, offer, rhythm, device, host, headers)?)),
+        Decision::UpToDate => Ok((Answer::UpToDate, nothing(state, rhythm, device))),
+        Decision::NothingForHardware => Ok((Answer::NothingForHardware, nothing(state, rhythm, device))),
         Decision::UnknownProduct => Err(unknown(format!(
             "there is no product {}: correct the device's settings, or create the product",
             asked.question().product
@@ -130,6 +131,7 @@ fn answer(
 fn update(
     state: &DeviceState,
     offer: Offer<'_>,
+    rhythm: Rhythm,
     device: Option<&str>,
     host: &str,
     request: &HeaderMap,
@@ -143,7 +145,7 @@ fn update(
     let left = expires_at.map(|at| (at - now).to_std().unwrap_or_default());
     let mut response = Response::new(Bytes::new());
     *response.headers_mut() = HeaderMap::with_capacity(4);
-    state.pace.say_when(response.headers_mut(), device, left);
+    state.pace.say_when(response.headers_mut(), rhythm, device, left);
     // An answer to one device is kept by nobody who could ask whether it is still true.
     if device.is_none() {
         let tag = entity_tag(offer.tag(), &body[BEFORE_LINK.len()..]);
@@ -182,11 +184,11 @@ fn matches(known: &HeaderValue, tag: &HeaderValue) -> bool {
     })
 }
 
-fn nothing(state: &DeviceState, device: Option<&str>) -> Response<Bytes> {
+fn nothing(state: &DeviceState, rhythm: Rhythm, device: Option<&str>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     *response.headers_mut() = HeaderMap::with_capacity(4);
-    state.pace.say_when(response.headers_mut(), device, None);
+    state.pace.say_when(response.headers_mut(), rhythm, device, None);
     response
 }
 
