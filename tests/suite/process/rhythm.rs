@@ -25,8 +25,8 @@ async fn what_a_channel_sets_goes_before_the_product_and_that_before_the_server(
     let server = Server::builder(&Backend::Embedded).set("DEVICE__POLL_INTERVAL", "1000s").start().await;
     let (publisher, device) = (server.publisher(), server.device());
     publisher.create("p").await;
-    for (version, channel) in [("1.0.0", "stable"), ("1.1.0", "beta")] {
-        publisher.upload("p", version).channel(channel).send(content(1000, 870)).await.expect(201);
+    for (version, channel, seed) in [("1.0.0", "stable", 870), ("1.1.0", "beta", 871)] {
+        publisher.upload("p", version).channel(channel).send(content(1000, seed)).await.expect(201);
     }
     eventually("both", async || {
         let answer = device.check("product=p&version=0.9.0&channel=beta").await;
