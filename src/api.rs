@@ -1,14 +1,14 @@
 //! The JSON of both listeners, as types: the handlers write them, the command line reads them, and the OpenAPI
 //! documents are generated from them. Fields may be added, none changes meaning.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{Delivery, Facts, Policy},
+    domain::{CacheLifetime, ChannelName, Delivery, Facts, Policy, PollInterval},
     version_check::Reason,
 };
 
@@ -18,13 +18,17 @@ pub use verdict::{ConsideredView, ExplainView, PathBody, VerdictView};
 
 mod attachment;
 mod audit;
+mod check;
 mod device_secret;
+mod rhythm;
 
 pub use attachment::{AttachmentView, NotesBody, SecurityBody};
 pub use audit::{AuditList, AuditPage, AuditView};
+pub use check::CheckAnswer;
 pub use device_secret::{
     DeviceCredentialView, DeviceCredentialsBody, DeviceCredentialsView, DeviceSecretBody, DeviceSecretView,
 };
+pub use rhythm::ChannelSettings;
 
 /// A problem document (RFC 9457), the body of every error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -65,6 +69,18 @@ pub struct ProductBody {
     /// How its images reach its devices.
     #[serde(skip_serializing_if = "is_default")]
     pub delivery: Delivery,
+    /// When its devices should ask again, such as `15m`, from 1 second to 30 days; absent = the server's value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "15m")]
+    pub poll_interval: Option<PollInterval>,
+    /// How long shared caches may keep its answers, such as `2m`, from 0 seconds to 7 days; absent = the server's value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "2m")]
+    pub cache_lifetime: Option<CacheLifetime>,
+    /// What single channels have of their own, by their names; a channel need not offer anything yet.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, ChannelSettings>, example = json!({"beta": {"poll_interval": "1m"}}))]
+    pub channel_settings: BTreeMap<ChannelName, ChannelSettings>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -340,45 +356,6 @@ pub struct RecallBody {
     /// Do it although devices would be left without a way to what their channel offers highest.
     #[serde(default)]
     pub allow_stranding: bool,
-}
-
-/// The answer to a check: newer firmware for this device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CheckAnswer {
-    /// The version to install.
-    #[schema(example = "1.4.0")]
-    pub version: String,
-    /// Where to get it: GET, HEAD and Range.
-    pub url: String,
-    /// If `url` is a short link, which redirects: what it leads to, as of now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub direct_url: Option<String>,
-    /// When the link stops working; absent = never. Check again for a fresh one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url_expires_at: Option<DateTime<Utc>>,
-    /// When `direct_url` stops working; absent = never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub direct_url_expires_at: Option<DateTime<Utc>>,
-    /// In bytes.
-    pub size: u64,
-    /// Lower-case hex; verify it before installing.
-    pub sha256: String,
-    /// Lower-case hex, for clients that know no better.
-    pub sha1: String,
-    /// Lower-case hex, for clients that know no better.
-    pub md5: String,
-    /// The file name.
-    pub filename: String,
-    /// The hardware that the image names; empty = all.
-    pub hardware: BTreeSet<String>,
-    /// The release's notes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub notes: Option<String>,
-    /// The detached signature over the whole file that came with it, in base64.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signature: Option<String>,
-    /// When the image was stored.
-    pub created_at: DateTime<Utc>,
 }
 
 /// The body of `/livez` and `/readyz`.

@@ -10,35 +10,24 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, SubsecRound, Utc};
 use uuid::Uuid;
 
 use super::{Audit, Description, Reservation, ResumableUpload, UploadKind, UploadProgress};
 
 use crate::{
     domain::{
-        Attachment, ChannelName, DeviceSecrets, Digests, Facts, FileName, Hardware, Image, Policy, Product,
-        ProductName, ProductSettings, ProductState, Promotion, Recall, Release, Revision, Security, Version,
+        Attachment, ChannelName, Digests, Facts, FileName, Hardware, Image, Product, ProductName,
+        ProductState, Promotion, Recall, Release, Revision, Security, Version,
     },
     error::{Error, Kind, Result},
 };
 
 mod audit;
-mod delivery;
-
-use delivery::StoredDelivery;
+mod product;
 
 pub(super) use audit::{AuditRow, audit_hash, audit_page, new_entry, settings_audit};
-
-pub(super) struct ProductRow {
-    pub id: Uuid,
-    pub name: String,
-    pub settings: serde_json::Value,
-    pub device_secrets: Vec<u8>,
-    pub created_at: DateTime<Utc>,
-    pub revision: i64,
-}
+pub(super) use product::{ProductRow, settings};
 
 pub(super) struct ReleaseRow {
     pub id: Uuid,
@@ -107,31 +96,6 @@ pub(super) struct UploadRow {
     pub received: i64,
     pub expires_at: DateTime<Utc>,
     pub locked: bool,
-}
-
-/// [`ProductSettings`] as stored. Unlike those, it ignores what it does not know: while replicas are upgraded one by
-/// one, the old ones read what the new ones wrote.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct StoredSettings {
-    hardware: BTreeSet<Hardware>,
-    max_image_bytes: Option<u64>,
-    policy: Policy,
-    support_end: Option<NaiveDate>,
-    #[serde(skip_serializing_if = "is_default")]
-    delivery: StoredDelivery,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-/// The settings as they are stored.
-pub(super) fn settings(settings: &ProductSettings) -> serde_json::Value {
-    let ProductSettings { hardware, max_image_bytes, policy, support_end, delivery } = settings.clone();
-    let delivery = StoredDelivery::from(delivery);
-    serde_json::to_value(StoredSettings { hardware, max_image_bytes, policy, support_end, delivery })
-        .expect("has only string keys")
 }
 
 /// What a release fixes, as it is stored.
@@ -243,28 +207,6 @@ pub(super) fn check_texts<'a>(audit: &Audit, more: impl IntoIterator<Item = &'a 
         return Ok(());
     }
     Err(Error::new(Kind::Malformed, "text-has-nul", "a text holds a NUL character (U+0000); remove it"))
-}
-
-impl ProductRow {
-    pub fn into_product(self) -> Result<Product> {
-        let StoredSettings { hardware, max_image_bytes, policy, support_end, delivery } =
-            parsed(serde_json::from_value(self.settings))?;
-        Ok(Product {
-            id: self.id,
-            name: parsed(ProductName::parse(&self.name))?,
-            settings: ProductSettings {
-                hardware,
-                max_image_bytes,
-                policy,
-                support_end,
-                delivery: delivery.into(),
-            },
-            device_secrets: DeviceSecrets::from_bytes(&self.device_secrets)
-                .ok_or_else(|| Error::internal("the stored device secrets have a wrong length"))?,
-            created_at: self.created_at,
-            revision: Revision(count(self.revision)?),
-        })
-    }
 }
 
 impl ReservationRow {

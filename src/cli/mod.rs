@@ -25,6 +25,7 @@ mod offers;
 pub mod output;
 mod path;
 mod product;
+mod product_rhythm;
 mod product_settings;
 mod progress;
 mod promote;

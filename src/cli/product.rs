@@ -8,6 +8,7 @@ use super::{
     connection::ClientOptions,
     delivery_settings, offers,
     output::{Failure, Report, Terminal},
+    product_rhythm,
     product_settings::{self, SettingsArguments},
     table::{Table, exact_size, names, size, time},
 };
@@ -176,11 +177,9 @@ fn described(settings: &ProductBody) -> String {
     let demands = product_settings::demands(&settings.policy);
     let delivery = delivery_settings::described(&settings.delivery);
     let support = settings.support_end.map(|end| format!(", supported until {end}")).unwrap_or_default();
-    format!(
-        "hardware {}{}{support}{delivery}{demands}",
-        names(&settings.hardware, "any"),
-        limit.unwrap_or_default()
-    )
+    let rhythm = product_rhythm::described(settings);
+    let hardware = names(&settings.hardware, "any");
+    format!("hardware {hardware}{}{support}{delivery}{demands}{rhythm}", limit.unwrap_or_default())
 }
 
 fn list(client: &Client) -> Result<Report, Failure> {

@@ -7,6 +7,7 @@ use clap::Args;
 use super::{
     delivery_settings::DeliveryArguments,
     output::Failure,
+    product_rhythm::RhythmArguments,
     table::{exact_size, names},
 };
 use crate::{
@@ -45,6 +46,8 @@ pub struct SettingsArguments {
     rule: Vec<(String, Severity)>,
     #[command(flatten)]
     delivery: DeliveryArguments,
+    #[command(flatten)]
+    rhythm: RhythmArguments,
 }
 
 impl SettingsArguments {
@@ -77,6 +80,7 @@ impl SettingsArguments {
         body.max_image_bytes = max_image_bytes.or(body.max_image_bytes);
         self.demand(&mut body.policy)?;
         self.delivery.apply(&mut body.delivery);
+        self.rhythm.apply(&mut body);
         Ok(body)
     }
 

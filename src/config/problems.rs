@@ -5,6 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::Settings;
+use crate::domain::{CacheLifetime, PollInterval};
 
 mod cdn;
 
@@ -40,6 +41,15 @@ impl Settings {
         wrong(
             self.device.poll_interval < Duration::from_secs(1),
             "device.poll_interval: use at least 1s".into(),
+        );
+        wrong(
+            self.device.poll_interval > Duration::from_secs(PollInterval::MOST.into()),
+            "device.poll_interval: use at most 30days; devices that ask less often never come to a recall"
+                .into(),
+        );
+        wrong(
+            self.device.cache_lifetime > Duration::from_secs(CacheLifetime::MOST.into()),
+            "device.cache_lifetime: use at most 7days; a recall reaches cached answers only after it".into(),
         );
         let named = publisher
             .tokens

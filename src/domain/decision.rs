@@ -3,7 +3,7 @@
 //! Pure and synchronous: question and snapshot in, decision out. It knows no wire format; every protocol
 //! asks the same question here and renders the same decision.
 
-use super::{Offer, ProductOffers, Snapshot, Version, offers::Nothing};
+use super::{Offer, ProductOffers, Rhythm, Snapshot, Version, offers::Nothing};
 
 /// What a device states of itself. Names are texts here: a lookup needs no copy of them.
 #[derive(Debug, Clone, Copy)]
@@ -33,27 +33,42 @@ pub enum Decision<'a> {
     UnknownChannel,
 }
 
+/// The answer to a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// What.
+    pub decision: Decision<'a>,
+    /// When to ask again, as product and channel set it.
+    pub rhythm: Rhythm,
+}
+
 /// Decides what the device is told. A replacement of a recalled version that it runs goes before what the channel offers.
 pub fn decide<'a>(snapshot: &'a Snapshot, question: &Question<'_>) -> Decision<'a> {
+    tell(snapshot, question).decision
+}
+
+/// As [`decide`], with when to ask again.
+pub fn tell<'a>(snapshot: &'a Snapshot, question: &Question<'_>) -> Told<'a> {
     match snapshot.product(question.product) {
-        None => Decision::UnknownProduct,
-        Some(product) => decide_in(product, question),
+        None => Told { decision: Decision::UnknownProduct, rhythm: Rhythm::default() },
+        Some(product) => tell_in(product, question),
     }
 }
 
 /// The same in the product that the question names.
-pub fn decide_in<'a>(product: &'a ProductOffers, question: &Question<'_>) -> Decision<'a> {
+pub fn tell_in<'a>(product: &'a ProductOffers, question: &Question<'_>) -> Told<'a> {
     let Some(channel) = product.channel(question.channel) else {
-        return Decision::UnknownChannel;
+        return Told { decision: Decision::UnknownChannel, rhythm: Rhythm::default() };
     };
-    if let Some(replacement) = product.replacement(question.version, question.hardware) {
-        return Decision::Update(replacement);
-    }
-    match channel.offer(question.hardware, question.version) {
-        Ok(Some(offer)) => Decision::Update(offer),
-        Ok(None) => Decision::UpToDate,
-        Err(Nothing) => Decision::NothingForHardware,
-    }
+    let decision = match product.replacement(question.version, question.hardware) {
+        Some(replacement) => Decision::Update(replacement),
+        None => match channel.offer(question.hardware, question.version) {
+            Ok(Some(offer)) => Decision::Update(offer),
+            Ok(None) => Decision::UpToDate,
+            Err(Nothing) => Decision::NothingForHardware,
+        },
+    };
+    Told { decision, rhythm: channel.rhythm() }
 }
 
 #[cfg(test)]

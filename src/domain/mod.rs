@@ -8,6 +8,7 @@
 //! - [`facts`]: what an image says of itself
 //! - [`policy`]: what a product demands of its images
 //! - [`product`]: a product with its releases, images and promotions, as the catalogue knows it
+//! - [`rhythm`]: how often devices ask and how long caches keep an answer
 //! - [`ladder`]: which releases of a channel a device goes through
 //! - [`offers`]: what one product offers, packed for checks
 //! - [`snapshot`]: the immutable index that answers checks
@@ -30,13 +31,14 @@ pub mod name;
 pub mod offers;
 pub mod policy;
 pub mod product;
+pub mod rhythm;
 pub mod snapshot;
 pub mod version;
 
 pub use attachment::{Attachment, AttachmentKind, CveId, Security, Severity};
 pub use audit::{AuditEntry, AuditHash, Shown};
 pub use credential::DeviceSecrets;
-pub use decision::{Decision, Question, decide, decide_in};
+pub use decision::{Decision, Question, Told, decide, tell, tell_in};
 pub use delivery::{Access, Delivery, LinkForm, LinkForms, LinkKind, UrlHost, UrlLimits, UrlScheme};
 pub use facts::Facts;
 pub use name::{ChannelName, FileName, Hardware, NameError, ProductName, key_of};
@@ -45,5 +47,6 @@ pub use policy::Policy;
 pub use product::{
     Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release, UpgradePath,
 };
+pub use rhythm::{CacheLifetime, PollInterval, Rhythm};
 pub use snapshot::{Revision, Snapshot};
 pub use version::{Version, VersionError};

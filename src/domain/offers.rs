@@ -8,7 +8,8 @@
 //! # Layout (little-endian; `at` = offset of 4 bytes from the block's start)
 //! ```text
 //! block    = channels at, replacements at, delivery (4), secrets at, images at, name
-//! channels = table: channel -> steps by hardware
+//! channels = table: channel -> rhythm, steps by hardware
+//! rhythm   = poll interval (4; seconds, UNSET = the server's), cache lifetime (4; the same)
 //! steps by hardware = at of the steps for hardware that no image names (0 = none), table: hardware -> steps
 //! steps    = count (4), { floor (1), version, upgrade-from?, offer at }
 //! version  = major (8), minor (8), patch (8), pre-release (text)
@@ -21,21 +22,22 @@
 //! offer    = size (8), microseconds since 1970 (8), sha256, sha1, md5, and the texts: tag, key, members, version,
 //!            filename, hardware, notes, id in short links (empty = it has none)
 //! ```
-//! `packing.rs` writes it. It is also the form on disk (`jobs::keeper`), whose checksum vouches for it.
+//! `packing.rs` writes it. It is also the form on disk (`jobs::keeper`), whose checksum vouches for it: whoever changes the
+//! layout gives that format a new number. A further field of the product goes before its name, at an offset of its own
+//! (`CHANNELS_AT` and so on), and makes the name begin later (`NAME_AT`).
 //!
 //! Invariants: only promoted images of releases that are not recalled are in it (replacements need no promotion), and
 //! of each ladder the steps that a device can be offered ([`super::ladder`]).
 
 use std::{fmt, sync::Arc};
 
-use chrono::{DateTime, Utc};
-
 use super::{
-    Version,
+    CacheLifetime, PollInterval, Rhythm, Version,
     ladder::{self, Step},
 };
 
 mod delivery;
+mod offer;
 mod packing;
 
 pub use delivery::ShortImage;
@@ -47,9 +49,16 @@ mod tests;
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProductOffers(Arc<[u8]>);
 
-/// What one channel, or the replacement of one recalled version, has for each hardware.
+/// What one channel offers.
 #[derive(Clone, Copy)]
 pub struct ChannelOffers<'a> {
+    block: Block<'a>,
+    at: usize,
+}
+
+/// What one channel, or the replacement of one recalled version, has for each hardware.
+#[derive(Clone, Copy)]
+struct ByHardware<'a> {
     block: Block<'a>,
     at: usize,
 }
@@ -77,23 +86,29 @@ struct PackedStep<'a> {
 
 const LONG: usize = 8;
 const SHORT: usize = 4;
-const REPLACEMENTS_AT: usize = SHORT;
-const DELIVERY_AT: usize = 2 * SHORT;
-const SECRETS_AT: usize = 3 * SHORT;
-const IMAGES_AT: usize = 4 * SHORT;
-const NAME_AT: usize = 5 * SHORT;
-const SHA256: usize = 32;
-const SHA1: usize = 20;
-const MD5: usize = 16;
+/// Where a block's fields are.
+const CHANNELS_AT: usize = 0;
+const REPLACEMENTS_AT: usize = CHANNELS_AT + SHORT;
+const DELIVERY_AT: usize = REPLACEMENTS_AT + SHORT;
+const SECRETS_AT: usize = DELIVERY_AT + SHORT;
+const IMAGES_AT: usize = SECRETS_AT + SHORT;
+const NAME_AT: usize = IMAGES_AT + SHORT;
+/// A time of a rhythm that is not set.
+const UNSET: u32 = u32::MAX;
+/// How long a rhythm is.
+const RHYTHM: usize = 2 * SHORT;
 
 impl<'a> Block<'a> {
     fn bytes(self, at: usize, length: usize) -> &'a [u8] {
         &self.0[at..at + length]
     }
 
+    fn seconds(self, at: usize) -> u32 {
+        u32::from_le_bytes(self.bytes(at, SHORT).try_into().expect("the length that was asked for"))
+    }
+
     fn short(self, at: usize) -> usize {
-        let bytes = self.bytes(at, SHORT).try_into().expect("the length that was asked for");
-        u32::from_le_bytes(bytes) as usize
+        self.seconds(at) as usize
     }
 
     fn long(self, at: usize) -> u64 {
@@ -204,7 +219,7 @@ impl ProductOffers {
     /// The channel's offers; `None` = no such channel.
     pub fn channel(&self, name: &str) -> Option<ChannelOffers<'_>> {
         let block = self.block();
-        Some(ChannelOffers { block, at: block.find(block.short(0), name)? })
+        Some(ChannelOffers { block, at: block.find(block.short(CHANNELS_AT), name)? })
     }
 
     /// What a device is to go to instead of a recalled version that it runs; `None` = nothing was named.
@@ -215,7 +230,7 @@ impl ProductOffers {
         if block.short(table_at) == 0 {
             return None;
         }
-        let offers = ChannelOffers { block, at: block.find(table_at, &running.to_string())? };
+        let offers = ByHardware { block, at: block.find(table_at, &running.to_string())? };
         offers.highest(offers.steps_at(hardware)?)
     }
 
@@ -230,10 +245,29 @@ impl ProductOffers {
     }
 }
 
-impl<'a> ChannelOffers<'a> {
+impl<'a> ByHardware<'a> {
     fn steps_at(&self, hardware: Option<&str>) -> Option<usize> {
         let named = hardware.and_then(|hardware| self.block.find(self.at + SHORT, hardware));
         named.or_else(|| Some(self.block.short(self.at)).filter(|at| *at != 0))
+    }
+
+    fn highest(&self, steps_at: usize) -> Option<Offer<'a>> {
+        self.block.steps(steps_at).last().map(|step| Offer { block: self.block, at: step.offer_at })
+    }
+}
+
+impl<'a> ChannelOffers<'a> {
+    fn by_hardware(&self) -> ByHardware<'a> {
+        ByHardware { block: self.block, at: self.at + RHYTHM }
+    }
+
+    /// When its devices should ask again, as product and channel set it.
+    pub fn rhythm(&self) -> Rhythm {
+        // What is not set is out of bounds.
+        Rhythm {
+            poll_interval: PollInterval::new(self.block.seconds(self.at)),
+            cache_lifetime: CacheLifetime::new(self.block.seconds(self.at + SHORT)),
+        }
     }
 
     /// What a device of that hardware which runs that version is offered; `Ok(None)` = nothing newer, `Err` = the
@@ -243,7 +277,7 @@ impl<'a> ChannelOffers<'a> {
         hardware: Option<&str>,
         running: &Version,
     ) -> Result<Option<Offer<'a>>, Nothing> {
-        let at = self.steps_at(hardware).ok_or(Nothing)?;
+        let at = self.by_hardware().steps_at(hardware).ok_or(Nothing)?;
         let chosen = if self.block.short(at) == 1 {
             let (step, _) = self.block.step(at + SHORT);
             ladder::choose(&[step], running).map(|_| step)
@@ -254,117 +288,20 @@ impl<'a> ChannelOffers<'a> {
         Ok(chosen.map(|step| Offer { block: self.block, at: step.offer_at }))
     }
 
-    fn highest(&self, steps_at: usize) -> Option<Offer<'a>> {
-        self.block.steps(steps_at).last().map(|step| Offer { block: self.block, at: step.offer_at })
-    }
-
     /// The highest offer of each hardware that an image names, in order, after that for all others (`None`).
     pub fn all(&self) -> Vec<(Option<&'a str>, Offer<'a>)> {
-        let any = Some(self.block.short(self.at)).filter(|at| *at != 0).map(|at| (None, at));
-        let named = self.block.table(self.at + SHORT).map(|(hardware, at)| (Some(hardware), at));
+        let offers = self.by_hardware();
+        let any = Some(self.block.short(offers.at)).filter(|at| *at != 0).map(|at| (None, at));
+        let named = self.block.table(offers.at + SHORT).map(|(hardware, at)| (Some(hardware), at));
         any.into_iter()
             .chain(named)
-            .filter_map(|(hardware, at)| Some((hardware, self.highest(at)?)))
+            .filter_map(|(hardware, at)| Some((hardware, offers.highest(at)?)))
             .collect()
     }
 }
 
 /// A channel has nothing for a hardware.
 pub(super) struct Nothing;
-
-const SHA256_AT: usize = 2 * LONG;
-const SHA1_AT: usize = SHA256_AT + SHA256;
-const MD5_AT: usize = SHA1_AT + SHA1;
-const TEXTS_AT: usize = MD5_AT + MD5;
-
-impl<'a> Offer<'a> {
-    fn text(&self, index: usize) -> &'a str {
-        let at = (0..index).fold(self.at + TEXTS_AT, |at, _| self.block.after_text(at));
-        self.block.text(at)
-    }
-
-    /// In bytes.
-    pub fn size(&self) -> u64 {
-        self.block.long(self.at)
-    }
-
-    /// When the image was stored.
-    pub fn created_at(&self) -> DateTime<Utc> {
-        let micros = self.block.long(self.at + LONG).cast_signed();
-        DateTime::from_timestamp_micros(micros).expect("packed from a time")
-    }
-
-    /// Of the whole file.
-    pub fn sha256(&self) -> &'a [u8] {
-        self.block.bytes(self.at + SHA256_AT, SHA256)
-    }
-
-    /// Of the whole file.
-    pub fn sha1(&self) -> &'a [u8] {
-        self.block.bytes(self.at + SHA1_AT, SHA1)
-    }
-
-    /// Of the whole file.
-    pub fn md5(&self) -> &'a [u8] {
-        self.block.bytes(self.at + MD5_AT, MD5)
-    }
-
-    /// Changes when [`Self::members`] do: 16 hex digits, the beginning of their SHA-256.
-    pub fn tag(&self) -> &'a str {
-        self.text(0)
-    }
-
-    /// Where the image is in the bucket and below a base URL.
-    pub fn key(&self) -> &'a str {
-        self.text(1)
-    }
-
-    /// What an answer says of the offer besides the link: the members of a JSON object, without its braces. (In JSON
-    /// because that is what nearly all devices read; other protocols have the fields.)
-    pub fn members(&self) -> &'a str {
-        self.text(2)
-    }
-
-    /// The release's version.
-    pub fn version(&self) -> &'a str {
-        self.text(3)
-    }
-
-    /// The image's file name.
-    pub fn filename(&self) -> &'a str {
-        self.text(4)
-    }
-
-    /// The hardware that the image names, in order; none = all.
-    pub fn hardware(&self) -> impl Iterator<Item = &'a str> {
-        self.text(5).split_terminator('\n')
-    }
-
-    /// The release's notes, empty if it has none.
-    pub fn notes(&self) -> &'a str {
-        self.text(6)
-    }
-
-    /// The image's name in short links; `None` = it has none.
-    pub fn short_id(&self) -> Option<&'a str> {
-        Some(self.text(7)).filter(|id| !id.is_empty())
-    }
-}
-
-impl PartialEq for Offer<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        // The members are rendered from all that an offer is, but for the product's name in its key.
-        self.key() == other.key() && self.members() == other.members()
-    }
-}
-
-impl Eq for Offer<'_> {}
-
-impl fmt::Debug for Offer<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Offer({}, {{{}}})", self.key(), self.members())
-    }
-}
 
 impl fmt::Debug for ProductOffers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,20 +3,22 @@
 //! [`ProductState`] is what the version check judges against and what a snapshot is built from; it is read in
 //! one transaction and carries the revision at which it was read, so a writer can say "only if nothing changed".
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Attachment, ChannelName, Delivery, DeviceSecrets, Facts, FileName, Hardware, Policy, ProductName,
-    Revision, Security, Version,
+    Revision, Rhythm, Security, Version,
 };
 
 /// What a publisher may set on a product.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ProductSettings {
     /// The hardware that exists; empty = not listed, any hardware may be named.
     pub hardware: BTreeSet<Hardware>,
@@ -26,6 +28,12 @@ pub struct ProductSettings {
     pub policy: Policy,
     /// Until when the manufacturer supports it.
     pub support_end: Option<NaiveDate>,
+    /// How often its devices ask, and how long caches keep their answers.
+    #[serde(flatten)]
+    pub rhythm: Rhythm,
+    /// What its channels have of their own, whether or not they offer anything yet.
+    #[serde(rename = "channel_settings")]
+    pub channels: BTreeMap<ChannelName, Rhythm>,
     /// How its images reach its devices.
     #[serde(skip_serializing_if = "is_default")]
     pub delivery: Delivery,
@@ -160,6 +168,13 @@ pub struct ProductState {
     pub promotions: Vec<Promotion>,
     /// What they offered until a downgrade overrode it: devices may still run it.
     pub withdrawn: Vec<Promotion>,
+}
+
+impl ProductSettings {
+    /// What holds for a channel: its own, and the product's where it has none.
+    pub fn rhythm_of(&self, channel: &ChannelName) -> Rhythm {
+        self.channels.get(channel).copied().unwrap_or_default().or(self.rhythm)
+    }
 }
 
 impl ProductState {

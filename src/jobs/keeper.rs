@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The name and version of the format.
-const FORMAT: &str = "firmament-snapshot-3";
+const FORMAT: &str = "firmament-snapshot-4";
 
 /// The reconciler.
 pub struct KeeperJob {

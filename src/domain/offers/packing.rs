@@ -7,9 +7,13 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{DELIVERY_AT, IMAGES_AT, NAME_AT, ProductOffers, REPLACEMENTS_AT, SECRETS_AT, SHORT, delivery};
+use super::{
+    CHANNELS_AT, DELIVERY_AT, IMAGES_AT, NAME_AT, ProductOffers, REPLACEMENTS_AT, SECRETS_AT, SHORT, UNSET,
+    delivery,
+};
 use crate::domain::{
-    ChannelName, FileName, Hardware, Image, LinkKind, ProductState, Release, Version, credential, key_of,
+    ChannelName, FileName, Hardware, Image, LinkKind, ProductState, Release, Rhythm, Version, credential,
+    key_of,
     ladder::{Candidate, ladder, replacement, steps_that_count},
 };
 
@@ -46,25 +50,23 @@ impl ProductOffers {
             .channels()
             .into_iter()
             .map(|channel| {
-                let offers = of_channel(state, &channel);
-                (channel.to_string(), offers)
+                let rhythm = state.product.settings.rhythm_of(&channel);
+                (channel.to_string(), (Some(rhythm), of_channel(state, &channel)))
             })
             .collect();
         let replacements: BTreeMap<_, _> = state
             .releases
             .iter()
             .filter_map(|release| {
-                Some((release.version.to_string(), by_hardware(&[replacement(state, release)?])))
+                let offers = by_hardware(&[replacement(state, release)?]);
+                Some((release.version.to_string(), (None, offers)))
             })
             .collect();
-        let mut packing = Packing {
-            product: state.product.name.as_str(),
-            bytes: vec![0; NAME_AT],
-            offers: Vec::new(),
-            ids: short_ids(state),
-        };
-        packing.text(state.product.name.as_str());
-        packing.table_of_offers(0, &channels);
+        let name = state.product.name.as_str();
+        let mut packing =
+            Packing { product: name, bytes: vec![0; NAME_AT], offers: Vec::new(), ids: short_ids(state) };
+        packing.text(name);
+        packing.table_of_offers(CHANNELS_AT, &channels);
         packing.table_of_offers(REPLACEMENTS_AT, &replacements);
         packing.all_offers();
         packing.delivery(state);
@@ -148,11 +150,22 @@ impl<'a> Packing<'a> {
         places
     }
 
-    fn table_of_offers(&mut self, place: usize, table: &BTreeMap<String, ByHardware<'a>>) {
+    fn rhythm(&mut self, rhythm: Rhythm) {
+        let interval = rhythm.poll_interval.map_or(UNSET, super::PollInterval::get);
+        let lifetime = rhythm.cache_lifetime.map_or(UNSET, super::CacheLifetime::get);
+        for seconds in [interval, lifetime] {
+            self.bytes.extend_from_slice(&seconds.to_le_bytes());
+        }
+    }
+
+    fn table_of_offers(&mut self, place: usize, table: &BTreeMap<String, (Option<Rhythm>, ByHardware<'a>)>) {
         self.here(place);
         let places = self.table(table.keys().map(String::as_str));
-        for (place, offers) in places.into_iter().zip(table.values()) {
+        for (place, (rhythm, offers)) in places.into_iter().zip(table.values()) {
             self.here(place);
+            if let Some(rhythm) = rhythm {
+                self.rhythm(*rhythm);
+            }
             let any = self.bytes.len();
             self.short(0);
             let named = self.table(offers.named.keys().copied());

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{
-    ChannelName, ProductState,
+    CacheLifetime, ChannelName, PollInterval, ProductState,
     ladder::{choose, ladder},
     snapshot::tests::product,
 };
@@ -180,4 +180,30 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_channels_rhythm_is_its_own_then_the_products() {
+    let mut state = product(&[("1.0.0", &[&["a"], &[]], false), ("2.0.0", &[&[]], true)]);
+    let rhythm = |state: &ProductState| {
+        let packed = ProductOffers::of(state);
+        let stable = packed.channel("stable").expect("always there");
+        assert_eq!(stable.all().len(), 2);
+        assert_eq!(packed.name(), "thermo-x");
+        let Rhythm { poll_interval, cache_lifetime } = stable.rhythm();
+        (poll_interval.map(PollInterval::get), cache_lifetime.map(CacheLifetime::get))
+    };
+    assert_eq!(rhythm(&state), (None, None));
+    state.product.settings.rhythm = Rhythm {
+        poll_interval: PollInterval::new(PollInterval::MOST),
+        cache_lifetime: CacheLifetime::new(0),
+    };
+    assert_eq!(rhythm(&state), (Some(PollInterval::MOST), Some(0)));
+    let own = |interval| Rhythm { poll_interval: PollInterval::new(interval), cache_lifetime: None };
+    state.product.settings.channels = [(ChannelName::stable(), own(7))].into();
+    assert_eq!(rhythm(&state), (Some(7), Some(0)));
+    // A channel that nothing was promoted to does not come to be by its settings.
+    let beta = ChannelName::parse("beta").expect("valid");
+    state.product.settings.channels.insert(beta, own(9));
+    assert!(ProductOffers::of(&state).channel("beta").is_none());
 }

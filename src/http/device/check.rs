@@ -4,7 +4,7 @@
 //! not answer, such as a malformed question, goes on to the router and is answered by [`check`].
 //!
 //! An answer is made of few pieces: what an offer says besides its link was rendered when the snapshot was built, the
-//! headers' values were made at the start, and names are read where they stand in the query.
+//! headers' values were made the first time, and names are read where they stand in the query.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::{DeviceState, access, no_snapshot, question::Asked};
 use crate::{
     api::{CheckAnswer, Problem},
-    domain::{Decision, Offer, ProductOffers, decide_in},
+    domain::{Decision, Offer, ProductOffers, Rhythm, Told, tell_in},
     error::{Error, Kind, Result},
     http::{front, problem::HttpError},
     telemetry::Answer,
@@ -108,31 +108,32 @@ fn answer(
         return Err(no_snapshot());
     };
     let (device, question) = (asked.device(), asked.question());
-    let product = snapshot.product(question.product);
-    if let Some(product) = product.filter(|product| product.authenticates_devices()) {
+    let Some(product) = snapshot.product(question.product) else {
+        return Err(unknown(format!(
+            "there is no product {}: correct the device's settings, or create the product",
+            question.product
+        )));
+    };
+    if product.authenticates_devices() {
         access::authenticate(product, device, headers)?;
     }
-    let decision = product.map_or(Decision::UnknownProduct, |product| decide_in(product, &question));
-    let to = Asking { product, device, host, headers };
+    let Told { decision, rhythm } = tell_in(product, &question);
+    let to = Asking { product, rhythm, device, host, headers };
     match decision {
         Decision::Update(offer) => Ok((Answer::Update, update(state, offer, &to)?)),
         Decision::UpToDate => Ok((Answer::UpToDate, nothing(state, &to))),
         Decision::NothingForHardware => Ok((Answer::NothingForHardware, nothing(state, &to))),
-        Decision::UnknownProduct => Err(unknown(format!(
-            "there is no product {}: correct the device's settings, or create the product",
-            asked.question().product
-        ))),
-        Decision::UnknownChannel => Err(unknown(format!(
+        Decision::UnknownProduct | Decision::UnknownChannel => Err(unknown(format!(
             "product {} has no channel {}: correct the device's settings, or promote a release to it",
-            asked.question().product,
-            asked.question().channel
+            question.product, question.channel
         ))),
     }
 }
 
 /// Who asks, about what.
 struct Asking<'a> {
-    product: Option<&'a ProductOffers>,
+    product: &'a ProductOffers,
+    rhythm: Rhythm,
     device: Option<&'a str>,
     host: &'a str,
     headers: &'a HeaderMap,
@@ -141,12 +142,12 @@ struct Asking<'a> {
 impl Asking<'_> {
     /// Whether nobody else may be given the answer.
     fn is_private(&self) -> bool {
-        self.device.is_some() || self.product.is_some_and(ProductOffers::is_private)
+        self.device.is_some() || self.product.is_private()
     }
 
     /// Nobody keeps an answer about a private product, also when it names no device.
     fn guard(&self, headers: &mut HeaderMap) {
-        if self.product.is_some_and(ProductOffers::is_private) {
+        if self.product.is_private() {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
         }
     }
@@ -160,10 +161,10 @@ fn write_links(
     to: &Asking<'_>,
     now: DateTime<Utc>,
 ) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>)> {
-    let Some(product) = to.product.filter(|product| product.access().is_some() || product.has_short_links())
-    else {
+    let product = to.product;
+    if product.access().is_none() && !product.has_short_links() {
         return Ok((state.links.write(body, offer.key(), now, to.host)?, None));
-    };
+    }
     let (terms, key) = (access::terms(product), offer.key());
     let Some(id) = offer.short_id() else {
         return Ok((state.links.write_on(body, &terms, &state.short, key, now, to.host)?, None));
@@ -185,7 +186,7 @@ fn update(state: &DeviceState, offer: Offer<'_>, to: &Asking<'_>) -> Result<Resp
     let left = first.map(|at| (at - now).to_std().unwrap_or_default());
     let mut response = Response::new(Bytes::new());
     *response.headers_mut() = HeaderMap::with_capacity(4);
-    state.pace.say_when(response.headers_mut(), to.device, left);
+    state.pace.say_when(response.headers_mut(), to.rhythm, to.device, left);
     to.guard(response.headers_mut());
     // An answer to one device is kept by nobody who could ask whether it is still true.
     if !to.is_private() {
@@ -230,7 +231,7 @@ fn nothing(state: &DeviceState, to: &Asking<'_>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     *response.headers_mut() = HeaderMap::with_capacity(4);
-    state.pace.say_when(response.headers_mut(), to.device, None);
+    state.pace.say_when(response.headers_mut(), to.rhythm, to.device, None);
     to.guard(response.headers_mut());
     response
 }

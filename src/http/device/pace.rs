@@ -1,8 +1,9 @@
 //! When devices ask again and caches do, as the values of headers, made once.
 //!
-//! `Retry-After` is the interval, spread by a tenth either way, so that a fleet that was switched on together drifts apart:
-//! by the device's id if it says one, so that each keeps a rhythm of its own, or else at random. Under load the
-//! interval is stretched, up to [`MOST_STRETCH`] times: a server that is asked too much asks to be asked less.
+//! Interval and lifetime are the channel's, the product's or the server's ([`Rhythm`]). `Retry-After` is the interval, spread
+//! by a tenth either way, so that a fleet that was switched on together drifts apart: by the device's id if it says one,
+//! so that each keeps a rhythm of its own, or else at random. Under load the interval is stretched, up to
+//! [`MOST_STRETCH`] times: a server that is asked too much asks to be asked less.
 //!
 //! `Cache-Control`: an answer that names no device is the same for all, as long as its link lives, and may be given
 //! out while this server cannot be reached. One that names a device is kept by nobody.
@@ -18,6 +19,11 @@ use std::{
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
+use self::known::Known;
+use crate::domain::{CacheLifetime, PollInterval, Rhythm};
+
+mod known;
+
 /// How many different values `Retry-After` has, at most.
 const RHYTHMS: u64 = 256;
 /// How many times the interval is stretched at most.
@@ -27,45 +33,73 @@ const STALE_IF_ERROR: Duration = Duration::from_secs(86_400);
 
 /// How often to ask.
 pub struct Pace {
-    /// Of `Retry-After`, for each stretch from 1 to [`MOST_STRETCH`].
-    retry_after: Box<[Box<[HeaderValue]>]>,
+    /// What holds where product and channel set nothing, in seconds.
+    poll_interval: u32,
+    cache_lifetime: u32,
+    /// By the interval, already stretched.
+    retry_after: Known<Box<[HeaderValue]>>,
+    /// By the lifetime.
+    cache_control: Known<HeaderValue>,
     stretch: Arc<AtomicU32>,
-    cache_lifetime: Duration,
-    cache_control: HeaderValue,
 }
 
 impl Pace {
-    /// Devices ask every `interval`, more or less, times what `stretch` says at the moment (1 = as it is); shared caches
-    /// keep an answer for `cache_lifetime`.
-    pub fn new(interval: Duration, cache_lifetime: Duration, stretch: Arc<AtomicU32>) -> Self {
-        let retry_after =
-            (1..=MOST_STRETCH).map(|stretch| rhythms(interval.saturating_mul(stretch))).collect();
-        let cache_control = cache_control(cache_lifetime, STALE_IF_ERROR);
-        Self { retry_after, stretch, cache_lifetime, cache_control }
+    /// Devices ask every `poll_interval`, more or less, times what `stretch` says at the moment (1 = as it is); shared caches
+    /// keep an answer for `cache_lifetime`; where product and channel set nothing else.
+    pub fn new(poll_interval: Duration, cache_lifetime: Duration, stretch: Arc<AtomicU32>) -> Self {
+        let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        Self {
+            poll_interval: seconds(poll_interval),
+            cache_lifetime: seconds(cache_lifetime),
+            retry_after: Known::default(),
+            cache_control: Known::default(),
+            stretch,
+        }
     }
 
     /// Adds `Retry-After` and `Cache-Control` to an answer. `left` is how long its link lives.
-    pub(super) fn say_when(&self, headers: &mut HeaderMap, device: Option<&str>, left: Option<Duration>) {
+    pub(super) fn say_when(
+        &self,
+        headers: &mut HeaderMap,
+        rhythm: Rhythm,
+        device: Option<&str>,
+        left: Option<Duration>,
+    ) {
         let stretch = self.stretch.load(Ordering::Relaxed).clamp(1, MOST_STRETCH);
-        let values = &self.retry_after[stretch as usize - 1];
-        let index = match device {
-            Some(device) => {
-                let mut hasher = DefaultHasher::new();
-                device.hash(&mut hasher);
-                usize::try_from(hasher.finish() % values.len() as u64).unwrap_or_default()
-            }
-            None => fastrand::usize(..values.len()),
-        };
-        headers.insert(header::RETRY_AFTER, values[index].clone());
+        let interval = rhythm.poll_interval.map_or(self.poll_interval, PollInterval::get);
+        let lifetime = rhythm.cache_lifetime.map_or(self.cache_lifetime, CacheLifetime::get);
+        headers.insert(header::RETRY_AFTER, self.retry_after(interval.saturating_mul(stretch), device));
         let cache = match (device, left) {
             (Some(_), _) => HeaderValue::from_static("private, no-store"),
-            (None, None) => self.cache_control.clone(),
+            (None, None) => {
+                let make = || cache_control(Duration::from_secs(lifetime.into()), STALE_IF_ERROR);
+                self.cache_control.get(lifetime, make).cloned().unwrap_or_else(make)
+            }
             (None, Some(left)) => {
-                let lifetime = self.cache_lifetime.min(left);
+                let lifetime = Duration::from_secs(lifetime.into()).min(left);
                 cache_control(lifetime, STALE_IF_ERROR.min(left - lifetime))
             }
         };
         headers.insert(header::CACHE_CONTROL, cache);
+    }
+
+    fn retry_after(&self, interval: u32, device: Option<&str>) -> HeaderValue {
+        let index = |count: usize| match device {
+            Some(device) => {
+                let mut hasher = DefaultHasher::new();
+                device.hash(&mut hasher);
+                usize::try_from(hasher.finish() % count as u64).unwrap_or_default()
+            }
+            None => fastrand::usize(..count),
+        };
+        let make = || rhythms(Duration::from_secs(interval.into()));
+        match self.retry_after.get(interval, make) {
+            Some(values) => values[index(values.len())].clone(),
+            None => {
+                let mut values = make();
+                std::mem::replace(&mut values[index(values.len())], HeaderValue::from_static(""))
+            }
+        }
     }
 }
 
@@ -92,8 +126,12 @@ mod tests {
     use super::*;
 
     fn said(pace: &Pace, device: Option<&str>, left: Option<u64>) -> (u64, String) {
+        said_of(pace, Rhythm::default(), device, left)
+    }
+
+    fn said_of(pace: &Pace, rhythm: Rhythm, device: Option<&str>, left: Option<u64>) -> (u64, String) {
         let mut headers = HeaderMap::new();
-        pace.say_when(&mut headers, device, left.map(Duration::from_secs));
+        pace.say_when(&mut headers, rhythm, device, left.map(Duration::from_secs));
         let text = |name| headers[name].to_str().expect("ASCII").to_owned();
         (text(header::RETRY_AFTER).parse().expect("seconds"), text(header::CACHE_CONTROL))
     }
@@ -127,5 +165,31 @@ mod tests {
         assert_eq!(said(&pace, None, Some(90_000)).1, "public, max-age=60, stale-if-error=86400");
         assert_eq!(said(&pace, None, Some(100)).1, "public, max-age=60, stale-if-error=40");
         assert_eq!(said(&pace, None, Some(30)).1, "public, max-age=30, stale-if-error=0");
+    }
+
+    #[test]
+    fn what_is_set_goes_before_the_servers_value_and_is_stretched_and_spread_too() {
+        let stretch = Arc::new(AtomicU32::new(1));
+        let pace = Pace::new(Duration::from_secs(300), Duration::from_secs(60), Arc::clone(&stretch));
+        let rhythm = |interval, lifetime| Rhythm {
+            poll_interval: PollInterval::new(interval),
+            cache_lifetime: CacheLifetime::new(lifetime),
+        };
+        let hourly = rhythm(3600, 10);
+        let all: Vec<u64> =
+            (0..2000).map(|n| said_of(&pace, hourly, Some(&format!("d{n}")), None).0).collect();
+        assert_eq!((all.iter().min(), all.iter().max()), (Some(&3240), Some(&3960)));
+        assert_eq!(said_of(&pace, hourly, None, None).1, "public, max-age=10, stale-if-error=86400");
+        assert_eq!(said_of(&pace, hourly, None, Some(100)).1, "public, max-age=10, stale-if-error=90");
+        assert_eq!(said_of(&pace, rhythm(0, 0), None, None).1, "public, max-age=0, stale-if-error=86400");
+        assert!((270..=330).contains(&said_of(&pace, rhythm(0, 10), None, None).0));
+        stretch.store(2, Ordering::Relaxed);
+        assert!((6480..=7920).contains(&said_of(&pace, hourly, Some("a"), None).0));
+        // More different times than are kept: slower, and as right.
+        for interval in 1..2000 {
+            let (after, _) = said_of(&pace, rhythm(interval, interval), Some("a"), None);
+            let interval = u64::from(interval) * 2;
+            assert!((interval * 9 / 10..=interval * 11 / 10 + 1).contains(&after), "{interval}: {after}");
+        }
     }
 }

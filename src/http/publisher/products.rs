@@ -12,7 +12,7 @@ use crate::{
     api::{Problem, ProductBody, ProductDetail, ProductList, ProductView},
     catalogue::Audit,
     config::Scope,
-    domain::{Hardware, Policy, ProductName, ProductSettings},
+    domain::{Hardware, Policy, ProductName, ProductSettings, Rhythm},
     http::{
         authentication::{Authenticated, Caller},
         problem::HttpError,
@@ -65,6 +65,10 @@ pub(super) async fn put_product(
         max_image_bytes: body.max_image_bytes,
         policy: body.policy,
         support_end: body.support_end,
+        rhythm: Rhythm { poll_interval: body.poll_interval, cache_lifetime: body.cache_lifetime },
+        channels: (body.channel_settings.into_iter())
+            .map(|(channel, settings)| (channel, settings.into()))
+            .collect(),
         delivery: body.delivery,
     };
     let broken = state.publishing.judge_delivery(&name, &settings).await?;

@@ -1,20 +1,20 @@
 //! What is known, as the API shows it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 
 use super::PublisherState;
 use crate::{
     api::{
-        AttachmentView, ChannelView, ImageView, OfferView, ProductBody, ProductDetail, ProductView,
-        ReleaseState, ReleaseView, SecurityBody, UploadState, UploadView, VerdictView,
+        AttachmentView, ChannelSettings, ChannelView, ImageView, OfferView, ProductBody, ProductDetail,
+        ProductView, ReleaseState, ReleaseView, SecurityBody, UploadState, UploadView, VerdictView,
     },
     bucket::ObjectKey,
     cdn::{Terms, UNSIGNABLE},
     domain::{
-        Attachment, ChannelName, Hardware, Image, LinkKind, Offer, Product, ProductOffers, ProductState,
-        Promotion, Release, Version, credential,
+        Attachment, ChannelName, Hardware, Image, LinkKind, Offer, Product, ProductOffers, ProductSettings,
+        ProductState, Promotion, Release, Version, credential,
     },
     error::{Error, Result},
     publishing::{
@@ -32,12 +32,19 @@ pub(super) fn product(product: &Product) -> ProductView {
             max_image_bytes: product.settings.max_image_bytes,
             policy: product.settings.policy.clone(),
             support_end: product.settings.support_end,
+            poll_interval: product.settings.rhythm.poll_interval,
+            cache_lifetime: product.settings.rhythm.cache_lifetime,
+            channel_settings: of_channels(&product.settings),
             delivery: product.settings.delivery,
         },
         created_at: product.created_at,
         revision: product.revision.0,
         warnings: Vec::new(),
     }
+}
+
+fn of_channels(settings: &ProductSettings) -> BTreeMap<ChannelName, ChannelSettings> {
+    settings.channels.iter().map(|(channel, rhythm)| (channel.clone(), (*rhythm).into())).collect()
 }
 
 pub(super) fn product_detail(state: &PublisherState, known: &ProductState) -> Result<ProductDetail> {

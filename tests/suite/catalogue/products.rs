@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use firmament::{catalogue::Catalogue, domain::ProductSettings};
+use firmament::{
+    catalogue::Catalogue,
+    domain::{ChannelName, ProductSettings, Rhythm},
+};
 
 use super::{audit, hardware, new_product, product_name};
 
@@ -64,6 +67,12 @@ pub async fn settings_come_back_exactly(catalogue: Arc<dyn Catalogue>) {
             }))
             .expect("fits"),
             support_end: "2031-12-31".parse().ok(),
+            rhythm: Rhythm { poll_interval: "15m".parse().ok(), cache_lifetime: "0s".parse().ok() },
+            channels: [
+                (ChannelName::parse("beta").expect("valid"), Rhythm { poll_interval: "1s".parse().ok(), cache_lifetime: None }),
+                (ChannelName::parse("none").expect("valid"), Rhythm::default()),
+            ]
+            .into(),
             delivery: serde_json::from_value(serde_json::json!({
                 "access": "private", "authenticate_devices": true, "link": "short",
                 "url": {"max_length": 64, "scheme": "http", "host": "ip"},

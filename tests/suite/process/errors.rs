@@ -116,10 +116,17 @@ async fn every_other_error_is_a_problem_document_too() {
         r#"{"hardwares":[]}"#,
         r#"{"hardware":[""]}"#,
         r#"{"max_image_bytes":0}"#,
+        r#"{"poll_interval":300}"#,
+        r#"{"poll_interval":"0s"}"#,
+        r#"{"cache_lifetime":"8days"}"#,
+        r#"{"channel_settings":{"Beta":{}}}"#,
+        r#"{"channel_settings":{"beta":{"poll":"1m"}}}"#,
     ] {
         put(body).await.problem(400);
     }
     assert!(put(r#"{"hardwares":[]}"#).await.problem(400).detail.contains("hardwares"));
+    let told = put(r#"{"channel_settings":{"beta":{"poll_interval":"soon"}}}"#).await.problem(400).detail;
+    assert!(told.contains("poll_interval \"soon\"") && told.contains("from 1s to 30days"), "{told}");
     put(&format!(r#"{{"hardware":["{}"]}}"#, "x".repeat(2_000_000))).await.problem(413);
     // curl's `-d` says that its body is a form; it is JSON all the same.
     let form = http::Request::put(format!("{}/v1/products/p", publisher.base))

@@ -20,5 +20,6 @@ mod restored;
 mod resumable;
 mod resumable_clients;
 mod resumable_crash;
+mod rhythm;
 mod simulate;
 mod vanish;

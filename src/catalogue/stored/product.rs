@@ -1,0 +1,83 @@
+//! Products and their settings as both databases store them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{count, parsed};
+use crate::{
+    domain::{
+        ChannelName, DeviceSecrets, Hardware, Policy, Product, ProductName, ProductSettings, Revision, Rhythm,
+    },
+    error::{Error, Result},
+};
+
+mod delivery;
+
+use delivery::StoredDelivery;
+
+pub(in crate::catalogue) struct ProductRow {
+    pub id: Uuid,
+    pub name: String,
+    pub settings: serde_json::Value,
+    pub device_secrets: Vec<u8>,
+    pub created_at: DateTime<Utc>,
+    pub revision: i64,
+}
+
+/// [`ProductSettings`] as stored. Unlike those, it ignores what it does not know: while replicas are upgraded one by
+/// one, the old ones read what the new ones wrote.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct StoredSettings {
+    hardware: BTreeSet<Hardware>,
+    max_image_bytes: Option<u64>,
+    policy: Policy,
+    support_end: Option<NaiveDate>,
+    #[serde(flatten)]
+    rhythm: Rhythm,
+    #[serde(rename = "channel_settings", skip_serializing_if = "BTreeMap::is_empty")]
+    channels: BTreeMap<ChannelName, Rhythm>,
+    #[serde(skip_serializing_if = "is_default")]
+    delivery: StoredDelivery,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// The settings as they are stored.
+pub(in crate::catalogue) fn settings(settings: &ProductSettings) -> serde_json::Value {
+    let ProductSettings { hardware, max_image_bytes, policy, support_end, rhythm, channels, delivery } =
+        settings.clone();
+    let delivery = delivery.into();
+    let stored =
+        StoredSettings { hardware, max_image_bytes, policy, support_end, rhythm, channels, delivery };
+    serde_json::to_value(stored).expect("has only string keys")
+}
+
+impl ProductRow {
+    pub fn into_product(self) -> Result<Product> {
+        let StoredSettings { hardware, max_image_bytes, policy, support_end, rhythm, channels, delivery } =
+            parsed(serde_json::from_value(self.settings))?;
+        Ok(Product {
+            id: self.id,
+            name: parsed(ProductName::parse(&self.name))?,
+            settings: ProductSettings {
+                hardware,
+                max_image_bytes,
+                policy,
+                support_end,
+                rhythm,
+                channels,
+                delivery: delivery.into(),
+            },
+            device_secrets: DeviceSecrets::from_bytes(&self.device_secrets)
+                .ok_or_else(|| Error::internal("the stored device secrets have a wrong length"))?,
+            created_at: self.created_at,
+            revision: Revision(count(self.revision)?),
+        })
+    }
+}
