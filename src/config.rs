@@ -21,8 +21,11 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
+mod backup;
 mod field;
 mod problems;
+
+pub use backup::BackupSettings;
 
 /// The commented reference of all settings.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -45,7 +48,7 @@ pub struct Settings {
     pub bucket: Option<BucketSettings>,
     /// Absent: no backup.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub backup: Option<BucketSettings>,
+    pub backup: Option<BackupSettings>,
     /// Absent: no CDN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cdn: Option<Cdn>,
