@@ -21,10 +21,12 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
+mod backup;
 mod cdn;
 mod field;
 mod problems;
 
+pub use backup::BackupSettings;
 pub use cdn::{Cdn, CdnToken, CdnTokenKind, G2oSettings, SigningKeyName};
 
 /// The commented reference of all settings.
@@ -48,7 +50,7 @@ pub struct Settings {
     pub bucket: Option<BucketSettings>,
     /// Absent: no backup.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub backup: Option<BucketSettings>,
+    pub backup: Option<BackupSettings>,
     /// Absent: no CDN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cdn: Option<Cdn>,

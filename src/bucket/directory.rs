@@ -22,6 +22,7 @@
 //! - `reader`: reading for devices
 //! - `upload`: an object on its way
 //! - `resumable`: one that comes in pieces
+//! - `copy`: one that comes from another bucket
 
 use std::{
     fs, io,
@@ -36,6 +37,7 @@ use uuid::Uuid;
 use super::{ListedObject, ObjectFacts, ObjectKey, StoredObject, UnfinishedUpload};
 use crate::error::{Error, Kind, Result};
 
+mod copy;
 mod files;
 mod metadata;
 mod reader;
@@ -43,6 +45,7 @@ mod resumable;
 mod upload;
 mod walk;
 
+pub use copy::DirectoryCopy;
 pub use reader::{ObjectReader, OpenObject};
 pub use resumable::{DirectoryBytes, DirectoryResumable, DirectoryUnsealed};
 pub use upload::DirectoryUpload;

@@ -5,7 +5,7 @@
 //! the object appear, whole, under its final key; [`Upload::abort`] leaves nothing. There is no staging copy: on S3
 //! it is a multipart upload on the final key, which is invisible until it is completed.
 //!
-//! [`resumable`] is the same for bytes that come in pieces.
+//! [`resumable`] is the same for bytes that come in pieces. [`copying`] is the part for a second bucket with the same objects.
 //!
 //! # Invariants
 //! - An object is complete or absent, and its bytes never change. Who may write a key is decided by the
@@ -28,11 +28,13 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
+pub mod copying;
 pub mod directory;
 pub mod key;
 pub mod resumable;
 pub mod s3;
 
+pub use copying::{CopyMemory, OBJECT_DAMAGED, OBJECT_MISSING, Original, Receiving};
 pub use directory::{DirectoryBucket, ObjectReader, OpenObject};
 pub use key::ObjectKey;
 use resumable::lost;
@@ -69,6 +71,10 @@ pub struct StoredObject {
     pub facts: Option<ObjectFacts>,
     /// SHA-256 from the metadata.
     pub sha256: Option<[u8; 32]>,
+    /// `Content-Type`, as the store would serve it.
+    pub content_type: Option<String>,
+    /// `Cache-Control`, as the store would serve it.
+    pub cache_control: Option<String>,
 }
 
 /// An object in a listing.

@@ -3,6 +3,7 @@
 //! - `client`: the SDK's client and its settings
 //! - `upload`: an object on its way, and how it gets its metadata
 //! - `resumable`, `unsealed`: an object that comes in pieces, and after its last byte
+//! - `copy`: an object that comes from another bucket, through us or within the store
 //! - `direct`: parts that clients send themselves
 //! - `multipart`: one multipart upload, its parts and its end
 //! - `part`: memory for parts, bounded for the whole process
@@ -20,10 +21,13 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
 };
 
+use secrecy::SecretString;
+
 use super::{ListedObject, ObjectFacts, ObjectKey, StoredObject};
 use crate::error::{Error, Kind, Result};
 
 mod client;
+mod copy;
 mod direct;
 mod failure;
 mod metadata;
@@ -35,6 +39,7 @@ mod unsealed;
 mod upload;
 
 pub use client::{S3Limits, S3Settings};
+pub use copy::S3Copy;
 pub use direct::SignedPart;
 pub use part::PartBudget;
 pub use resumable::S3Resumable;
@@ -54,6 +59,8 @@ pub struct S3Bucket {
     endpoint: Arc<str>,
     limits: S3Limits,
     budget: PartBudget,
+    /// Endpoint and key: who may use one bucket by it may use the other.
+    account: Arc<(String, SecretString)>,
 }
 
 impl S3Bucket {
@@ -70,6 +77,7 @@ impl S3Bucket {
             endpoint: settings.endpoint.as_str().into(),
             limits,
             budget: budget.clone(),
+            account: Arc::new((settings.access_key_id.clone(), settings.secret_access_key.clone())),
         })
     }
 

@@ -41,6 +41,54 @@ pub(super) fn hex_key(text: &str) -> Option<Vec<u8>> {
     hex::decode(digits).ok().filter(|key| !key.is_empty())
 }
 
+/// Sizes as numbers of bytes, or as texts such as `50MiB`.
+pub(super) mod size {
+    use super::*;
+
+    const UNITS: [(&str, u64); 7] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("B", 1),
+    ];
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(u64),
+            Text(String),
+        }
+        match Either::deserialize(from)? {
+            Either::Number(bytes) => Ok(Some(bytes)),
+            Either::Text(text) => parse(&text).map(Some).ok_or_else(|| {
+                D::Error::custom(format!("{text:?} is no size such as \"50MiB\" or 52428800"))
+            }),
+        }
+    }
+
+    /// A size in bytes; `None` = the text is none.
+    pub(crate) fn parse(text: &str) -> Option<u64> {
+        let text = text.trim();
+        let (number, unit) = UNITS
+            .iter()
+            .find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)))
+            .unwrap_or((text, 1));
+        number.trim().parse::<u64>().ok()?.checked_mul(unit)
+    }
+
+    #[expect(clippy::ref_option, reason = "serde's signature")]
+    pub(crate) fn serialize<S: Serializer>(value: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(bytes) => to.serialize_u64(*bytes),
+            None => to.serialize_none(),
+        }
+    }
+}
+
 /// A list, or its entries in one text with commas between them, as an environment variable has it.
 pub(super) fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
@@ -113,4 +161,12 @@ pub(super) fn token_name() -> String {
 
 pub(super) fn day() -> Duration {
     Duration::from_secs(24 * 3600)
+}
+
+pub(super) fn month() -> Duration {
+    Duration::from_secs(30 * 24 * 3600)
+}
+
+pub(super) fn transfers() -> usize {
+    16
 }

@@ -129,8 +129,8 @@ impl Settings {
             );
             wrong(catalogue.max_connections < 2, "catalogue.max_connections: use at least 2".into());
         }
-        for (section, bucket) in [("bucket", &self.bucket), ("backup", &self.backup)] {
-            let Some(bucket) = bucket else { continue };
+        if let Some(bucket) = &self.bucket {
+            let section = "bucket";
             let endpoint = &bucket.endpoint;
             wrong(
                 !is_http_url(endpoint),
@@ -141,6 +141,9 @@ impl Settings {
             {
                 wrong(value.is_empty(), format!("{section}.{key} is empty"));
             }
+        }
+        for problem in self.backup.iter().flat_map(|backup| backup.problems(self.bucket.as_ref())) {
+            wrong(true, problem);
         }
         if let Some(cdn) = &self.cdn {
             wrong(!is_http_url(&cdn.base_url), format!("cdn.base_url {:?}: use https://HOST", cdn.base_url));
@@ -177,7 +180,7 @@ fn is_log_filter(text: &str) -> bool {
     text.split(',').all(|directive| directive.contains('=') || is_level(directive.trim()))
 }
 
-fn is_http_url(text: &str) -> bool {
+pub(super) fn is_http_url(text: &str) -> bool {
     let Ok(url) = text.parse::<http::Uri>() else { return false };
     matches!(url.scheme_str(), Some("http" | "https"))
         && url.host().is_some_and(|host| !host.is_empty())

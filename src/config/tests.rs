@@ -42,7 +42,6 @@ fn the_reference_is_valid_and_complete() {
                 .replace("at least 16 characters", "0123456789abcdef")
                 + "\n"
         })
-        .filter(|line| !line.starts_with("[backup]"))
         .collect();
     load(&all, &[]).expect("the commented keys are keys");
 }
@@ -125,4 +124,26 @@ fn secrets_are_not_shown() {
     assert!(!shown.contains("SECRET") && !format!("{settings:?}").contains("SECRET"), "{shown}");
     assert!(shown.contains("postgres://me:[hidden]@db/x"), "{shown}");
     toml::from_str::<toml::Table>(&shown).expect("is TOML");
+}
+
+#[test]
+fn a_backup_is_a_bucket_or_a_directory() {
+    let settings = load("[backup]\ndirectory = \"/b\"\nbandwidth = \"50MiB\"", &[]).expect("valid");
+    let backup = settings.backup.expect("is set");
+    assert_eq!((backup.bandwidth, backup.transfers), (Some(50 << 20), 16));
+    assert_eq!((backup.hold.as_secs(), backup.to_s3().is_none()), (30 * 86400, true));
+    let bucket = "endpoint = \"http://h\"\nregion = \"r\"\nname = \"n\"\naccess_key_id = \"i\"\nsecret_access_key = \"s\"\n";
+    for (file, word) in [
+        ("[backup]\n".to_owned(), "backup.endpoint is missing"),
+        (format!("[backup]\ndirectory = \"/b\"\n{bucket}"), "both set"),
+        (format!("[bucket]\n{bucket}[backup]\n{bucket}"), "the bucket itself"),
+        ("[backup]\ndirectory = \"/b\"\nbandwidth = \"fast\"".to_owned(), "no size"),
+        ("[backup]\ndirectory = \"/b\"\nbandwith = 1".to_owned(), "bandwith"),
+    ] {
+        let message = message(load(&file, &[]));
+        assert!(message.contains(word), "{word} in {message}");
+    }
+    let settings =
+        load(&format!("[backup]\n{bucket}"), &[("FIRMAMENT__BACKUP__BANDWIDTH", "1MB")]).expect("valid");
+    assert_eq!(settings.backup.expect("is set").bandwidth, Some(1_000_000));
 }

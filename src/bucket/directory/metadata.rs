@@ -38,6 +38,12 @@ pub(super) struct Metadata {
 
 impl Metadata {
     pub(super) fn new(facts: &ObjectFacts, size: u64, digests: &Digests) -> Self {
+        // The same bytes have the same tag, whenever and wherever they were stored.
+        Self::tagged(facts, size, digests, hex::encode(digests.sha256))
+    }
+
+    /// Of an object that has an entity tag already, as another bucket's has.
+    pub(super) fn tagged(facts: &ObjectFacts, size: u64, digests: &Digests, etag: String) -> Self {
         let facts = facts.clone();
         Self {
             product: facts.product,
@@ -49,8 +55,7 @@ impl Metadata {
             sha256: hex::encode(digests.sha256),
             sha1: hex::encode(digests.sha1),
             md5: hex::encode(digests.md5),
-            // The same bytes have the same tag, whenever and wherever they were stored.
-            etag: hex::encode(digests.sha256),
+            etag,
         }
     }
 
@@ -85,6 +90,8 @@ pub(super) fn describe(tree: &Tree, key: &ObjectKey) -> Result<Option<StoredObje
     let about = absent_is_fine(fs::metadata(&path)).map_err(|error| failed("asking for", &path, error))?;
     let Some(about) = about.filter(fs::Metadata::is_file) else { return Ok(None) };
     let size = about.len();
+    let content_type = Some(key.content_type().to_owned());
+    let cache_control = Some(key.cache_control().to_owned());
     Ok(Some(match Metadata::read(&tree.metadata_of(key), size)? {
         Some(metadata) => StoredObject {
             size,
@@ -97,12 +104,14 @@ pub(super) fn describe(tree: &Tree, key: &ObjectKey) -> Result<Option<StoredObje
                 hardware: metadata.hardware,
                 created_at: metadata.created_at,
             }),
+            content_type,
+            cache_control,
         },
         // Somebody put it there by hand.
         None => {
             let changed = about.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
             let etag = format!("{size:x}-{:x}", changed.unwrap_or_default().as_nanos());
-            StoredObject { size, etag, facts: None, sha256: None }
+            StoredObject { size, etag, facts: None, sha256: None, content_type, cache_control }
         }
     }))
 }

@@ -48,8 +48,8 @@ pub struct DirectoryUnsealed {
 
 /// The bytes of a file.
 pub struct DirectoryBytes {
-    file: Arc<File>,
-    path: PathBuf,
+    pub(super) file: Arc<File>,
+    pub(super) path: PathBuf,
 }
 
 struct Object {

@@ -58,6 +58,8 @@ pub(super) fn describe(answer: HeadObjectOutput) -> StoredObject {
             .get("sha256")
             .and_then(|text| hex::decode(text).ok())
             .and_then(|bytes| bytes.try_into().ok()),
+        content_type: answer.content_type,
+        cache_control: answer.cache_control,
     }
 }
 

@@ -9,11 +9,11 @@ use tokio::time::timeout;
 
 use super::{
     S3Bucket, broken_read,
-    failure::failed,
+    failure::{failed, is_absent},
     upload::{LARGEST_COPY, add_digests},
 };
 use crate::{
-    bucket::{ObjectFacts, ObjectKey, StillMine, StoredObject, truncate_to_micros},
+    bucket::{ObjectFacts, ObjectKey, StillMine, StoredObject, copying::object_missing, truncate_to_micros},
     domain::Digests,
     error::{Error, Result},
 };
@@ -53,6 +53,13 @@ impl S3Bucket {
     }
 }
 
+impl S3Bucket {
+    /// The bytes of an object of that size, from that byte on. Nothing is asked before the first of them.
+    pub(in crate::bucket) fn read(&self, key: &ObjectKey, size: u64, at: u64) -> S3Bytes {
+        S3Bytes { bucket: self.clone(), key: key.clone(), size, at, body: None }
+    }
+}
+
 impl S3Unsealed {
     pub(super) fn new(bucket: &S3Bucket, key: &ObjectKey, facts: &ObjectFacts, size: u64) -> Self {
         let mut facts = facts.clone();
@@ -61,8 +68,7 @@ impl S3Unsealed {
     }
 
     pub(in crate::bucket) fn read(&self) -> S3Bytes {
-        let Self { bucket, key, size, .. } = self;
-        S3Bytes { bucket: bucket.clone(), key: key.clone(), size: *size, at: 0, body: None }
+        self.bucket.read(&self.key, self.size, 0)
     }
 
     pub(in crate::bucket) async fn seal(
@@ -125,7 +131,10 @@ impl S3Bytes {
                 let request =
                     self.bucket.client.get_object().bucket(&*self.bucket.name).key(self.key.as_str());
                 let request = request.range(format!("bytes={}-{}", self.at, self.size - 1));
-                let answer = request.send().await.map_err(|error| failed("reading an object back", error))?;
+                let answer = request.send().await.map_err(|error| match is_absent(&error) {
+                    true => object_missing(&self.key),
+                    false => failed("reading an object back", error),
+                })?;
                 none.insert(answer.body)
             }
         };

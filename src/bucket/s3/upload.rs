@@ -244,7 +244,7 @@ pub(super) async fn add_digests(
 }
 
 /// The source of a copy, percent-encoded, as the SDK sends it raw.
-fn copy_source(bucket: &str, key: &str) -> String {
+pub(super) fn copy_source(bucket: &str, key: &str) -> String {
     use std::fmt::Write as _;
 
     let mut source = String::with_capacity(bucket.len() + 1 + key.len());

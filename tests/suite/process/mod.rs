@@ -8,6 +8,7 @@ mod crash;
 mod direct;
 mod drain;
 mod edge;
+mod edge_akamai;
 mod errors;
 mod first_run;
 mod limits;
