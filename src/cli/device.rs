@@ -149,7 +149,8 @@ mod tests {
         assert_eq!(report.text, "a\tx\nb\ty");
         let request = &server.requests()[0];
         assert_eq!(request.line, "POST /v1/products/thermo-x/device-credentials HTTP/1.1");
-        assert_eq!(request.body, br#"{"devices":["a","b"]}"#);
+        let body: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
+        assert_eq!(body, json!({ "devices": ["a", "b"] }));
     }
 
     #[test]

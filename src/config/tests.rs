@@ -147,3 +147,56 @@ fn a_backup_is_a_bucket_or_a_directory() {
         load(&format!("[backup]\n{bucket}"), &[("FIRMAMENT__BACKUP__BANDWIDTH", "1MB")]).expect("valid");
     assert_eq!(settings.backup.expect("is set").bandwidth, Some(1_000_000));
 }
+
+#[test]
+fn what_a_property_would_not_take_is_said() {
+    let cdn =
+        "[cdn]\nbase_url = \"https://fw.example.com\"\n[cdn.token]\nkind = \"akamai\"\nkey = \"0x00ff\"\n";
+    let settings =
+        load(&format!("{cdn}salt = \"0123456789abcdef\"\nnext_key = \"00fe\"\nclock_skew = \"5m\""), &[])
+            .expect("valid");
+    let token = settings.cdn.as_ref().and_then(|cdn| cdn.token.as_ref()).expect("there");
+    assert_eq!(token.signing_key().expect("hex"), [0, 0xff]);
+    let shown = settings.redacted().expect("texts");
+    assert!(
+        !shown.contains("00ff") && !shown.contains("00fe") && !shown.contains("0123456789abcdef"),
+        "{shown}"
+    );
+    assert!(shown.contains("clock_skew = \"5m\"") && shown.contains("sign_with = \"key\""), "{shown}");
+    let rotated = load(&format!("{cdn}next_key = \"00fe\"\nsign_with = \"next_key\""), &[]).expect("valid");
+    let token = rotated.cdn.and_then(|cdn| cdn.token).expect("there");
+    assert_eq!(token.signing_key().expect("hex"), [0, 0xfe]);
+    for (line, part) in [
+        ("salt = \"short\"", "cdn.token.salt: use exactly 16"),
+        ("salt = \"0123456789abcde~\"", "cdn.token.salt"),
+        ("next_key = \"00FF\"", "cdn.token.next_key is the same"),
+        ("next_key = \"0\"", "cdn.token.next_key: use an even"),
+        ("sign_with = \"next_key\"", "cdn.token.next_key is not there"),
+        ("clock_skew = \"2h\"", "cdn.token.clock_skew"),
+        ("lifetime = \"1s\"", "cdn.token.lifetime"),
+        ("name = \"a-b\"", "cdn.token.name"),
+    ] {
+        let said = message(load(&format!("{cdn}{line}"), &[]));
+        assert!(said.contains(part), "{line}: {said}");
+    }
+    let odd = cdn.replace("example.com", "example.com/a*");
+    assert!(message(load(&odd, &[])).contains("cdn.base_url: its path"));
+}
+
+#[test]
+fn keys_of_g2o_are_those_of_a_property() {
+    let good = "[device.g2o]\nkeys = { k1 = \"0123456789abcdefghijklmn\" }";
+    let settings = load(good, &[]).expect("valid");
+    assert!(!settings.device.g2o.as_ref().expect("there").required);
+    assert!(!settings.redacted().expect("texts").contains("0123456789abcdefghijklmn"));
+    for (keys, part) in [
+        ("{}", "device.g2o.keys: use one key"),
+        ("{ k1 = \"short\" }", "device.g2o.keys.k1: use exactly 24"),
+        ("{ \"k-1\" = \"0123456789abcdefghijklmn\" }", "the nonce \"k-1\""),
+    ] {
+        let said = message(load(&format!("[device.g2o]\nkeys = {keys}"), &[]));
+        assert!(said.contains(part), "{keys}: {said}");
+    }
+    assert!(message(load("[device]\nshort_url = \"ftp://x\"", &[])).contains("device.short_url"));
+    assert!(message(load("[device]\nseal_lifetime = \"1m\"", &[])).contains("device.seal_lifetime"));
+}

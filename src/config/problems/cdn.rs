@@ -8,6 +8,8 @@ use crate::config::{CdnToken, SigningKeyName, field::hex_key};
 
 /// What a property takes (Akamai, behaviour `verifyTokenAuthorization`).
 const SALT_LENGTH: usize = 16;
+/// Below it, a link would have ended before a device follows it.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(5);
 /// Above it, a token would begin before the links of the day before have expired; no clock is that wrong.
 const MOST_SKEW: Duration = Duration::from_secs(3600);
 
@@ -43,7 +45,7 @@ pub(super) fn token_problems(token: &CdnToken, base_url: &str) -> Vec<String> {
         token.name.is_empty() || !token.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
         "cdn.token.name: use letters, digits and '_'",
     );
-    wrong(token.lifetime < Duration::from_secs(60), "cdn.token.lifetime: use at least 1m");
+    wrong(token.lifetime < SHORTEST_LIFETIME, "cdn.token.lifetime: use at least 5s, better hours");
     wrong(
         token.clock_skew.is_some_and(|skew| skew > MOST_SKEW),
         "cdn.token.clock_skew: use at most 1h, better 5m; without it tokens have no beginning",
