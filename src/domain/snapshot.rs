@@ -206,6 +206,30 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn short_links_are_found_while_their_product_has_them() {
+        let named = |name: &str, link: &str| {
+            let mut state = product(&[("1.0.0", &[&[]], false)]);
+            state.product.name = ProductName::parse(name).expect("valid");
+            let delivery = serde_json::json!({ "link": link });
+            state.product.settings.delivery = serde_json::from_value(delivery).expect("fits");
+            state
+        };
+        let all: Vec<_> = (0..50).map(|at| named(&format!("p{at}"), "short")).collect();
+        let snapshot = Snapshot::default().with(Revision(1), &all);
+        for state in &all {
+            let name = state.product.name.as_str();
+            let key = format!("{name}/1.0.0/0.bin");
+            let found = snapshot.short_image(&credential::short_id(name, &key)).expect("there");
+            assert_eq!((found.0.name(), found.1.key), (name, key.as_str()));
+        }
+        let id = credential::short_id("p1", "p1/1.0.0/0.bin");
+        let later = snapshot.with(Revision(2), &[named("p1", "direct")]);
+        assert!(later.short_image(&id).is_none() && snapshot.short_image(&id).is_some());
+        let again = Snapshot::restored(Revision(1), snapshot.products().cloned());
+        assert!(again.short_image(&id).is_some() && again.short_image("x").is_none());
+    }
+
+    #[test]
     fn a_newer_snapshot_replaces_and_adds_and_the_older_one_stays() {
         let named = |name: &str, releases: &[(&str, &[&[&str]], bool)]| {
             let mut state = product(releases);

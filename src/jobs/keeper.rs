@@ -3,7 +3,8 @@
 //! The file is written whole beside its place, synced and renamed, so it is never half there. Its first line names
 //! format and SHA-256 of the rest; a file that does not fit is refused, and said so, not guessed at. The rest is the
 //! revision (8 bytes, little-endian) and, for each product, the length (8 bytes) and the block of its offers, as
-//! `domain::offers` has it in memory: nothing is parsed or rendered anew at a start.
+//! `domain::offers` has it in memory: nothing is parsed or rendered anew at a start. Of private products that holds what
+//! their devices are known by (`domain::credential`), so only this process's user may read it.
 
 use std::{
     io::Write,
@@ -147,6 +148,9 @@ mod tests {
         let snapshot = Snapshot::default().with(Revision(7), &[state]);
         write(&path, &snapshot).expect("writable");
         assert_eq!(read(&path).expect("readable"), Some(snapshot));
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).expect("there").permissions());
+        assert_eq!(mode & 0o777, 0o600, "device secrets may be in it");
         let whole = std::fs::read(&path).expect("there");
         for damaged in [&whole[..whole.len() - 1], &whole[1..], b"", b"{}", &[&whole[..], b" "].concat()] {
             std::fs::write(&path, damaged).expect("writable");

@@ -96,3 +96,56 @@ impl ProductOffers {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{DeviceSecrets, ProductState, credential, snapshot::tests::product};
+
+    fn packed(delivery: serde_json::Value, state: ProductState) -> ProductOffers {
+        let mut state = state;
+        state.product.settings.delivery = serde_json::from_value(delivery).expect("known members");
+        state.product.device_secrets = DeviceSecrets::new([[7; 32], [8; 32]]);
+        ProductOffers::of(&state)
+    }
+
+    fn two() -> ProductState {
+        product(&[("1.0.0", &[&[]], true), ("1.1.0", &[&["a"], &[]], false)])
+    }
+
+    #[test]
+    fn what_says_nothing_packs_nothing() {
+        let offers = packed(serde_json::json!({}), two());
+        assert_eq!((offers.access(), offers.is_private()), (None, false));
+        assert!(!offers.authenticates_devices() && !offers.has_short_links());
+        assert!(offers.secrets().is_empty(), "no secret where none is needed");
+        let offer = offers.channel("stable").expect("there").all()[0].1;
+        assert_eq!(offer.short_id(), None);
+        let public = packed(serde_json::json!({ "access": "public" }), two());
+        assert_eq!((public.access(), public.secrets()), (Some(Access::Public), &[][..]));
+    }
+
+    #[test]
+    fn all_images_have_a_short_link_and_a_recall_shows() {
+        let delivery =
+            serde_json::json!({ "access": "private", "authenticate_devices": true, "link": "short" });
+        let offers = packed(delivery, two());
+        assert!(offers.is_private() && offers.authenticates_devices() && offers.has_short_links());
+        assert_eq!(offers.secrets(), [[7; 32], [8; 32]].concat());
+        for (key, recalled) in
+            [("thermo-x/1.0.0/0.bin", true), ("thermo-x/1.1.0/0.bin", false), ("thermo-x/1.1.0/1.bin", false)]
+        {
+            let id = credential::short_id("thermo-x", key);
+            let (_, rest) = credential::split_short_id(&id).expect("whole");
+            assert_eq!(offers.short_image(rest), Some(ShortImage { key, recalled }));
+        }
+        assert_eq!(offers.short_image("00000000"), None);
+        for (_, offer) in offers.channel("stable").expect("there").all() {
+            assert_eq!(
+                offer.short_id().map(str::to_owned),
+                Some(credential::short_id("thermo-x", offer.key()))
+            );
+        }
+        assert_eq!(offers.name(), "thermo-x");
+    }
+}

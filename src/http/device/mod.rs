@@ -1,4 +1,9 @@
-//! The device listener: public, no credentials, no catalogue.
+//! The device listener: public, no catalogue, no bucket to write to.
+//!
+//! Nobody needs a credential, but for devices of private products (`access`). The keys of CDN and bucket are inside what
+//! makes links, which signs a GET of one object and gives nothing else away. What devices are known by is in the snapshot:
+//! a secret for each private product that verifies its devices' credentials and seals its own links, and opens nothing
+//! else (`domain::credential` says why no lesser key would do).
 //!
 //! All routes:
 //!

@@ -1,13 +1,6 @@
 //! Short links: stable, a redirect to what is signed anew, and good for what resumes by the URL that it was given.
 
-use std::{
-    path::Path,
-    process::Stdio,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{path::Path, process::Stdio};
 
 use bytes::Bytes;
 use http::Method;
@@ -17,6 +10,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     process::Command,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Backend, Edge, Publisher, Server, client::fetch, content, eventually, product_name};
 
@@ -83,13 +77,13 @@ async fn a_short_link_leads_to_its_image_until_that_is_recalled() {
 
 /// A way to the edge that breaks off: of the first connection it carries `carried` bytes of the answer, and then nothing,
 /// until it is told to let go. Later ones it carries whole.
-async fn breaking_way(target: String, carried: usize, let_go: Arc<AtomicBool>) -> u16 {
+async fn breaking_way(target: String, carried: usize, let_go: CancellationToken) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("bound").port();
     tokio::spawn(async move {
         for turn in 0.. {
             let Ok((client, _)) = listener.accept().await else { return };
-            let (target, let_go) = (target.clone(), Arc::clone(&let_go));
+            let (target, let_go) = (target.clone(), let_go.clone());
             tokio::spawn(async move {
                 let mut server = TcpStream::connect(&target).await.expect("the edge listens");
                 let (mut from_client, mut to_client) = client.into_split();
@@ -103,10 +97,7 @@ async fn breaking_way(target: String, carried: usize, let_go: Arc<AtomicBool>) -
                     let mut first = (&mut from_server).take(carried as u64);
                     let _ = tokio::io::copy(&mut first, &mut to_client).await;
                     let _ = to_client.flush().await;
-                    eventually("the end of the first connection", async || {
-                        let_go.load(Ordering::Relaxed).then_some(())
-                    })
-                    .await;
+                    let_go.cancelled().await;
                 };
                 tokio::select! { _ = questions => {}, () = answers => {} }
             });
@@ -139,9 +130,9 @@ async fn signed_update(folder: &Path, payload: &Bytes) -> Bytes {
 async fn swupdate_resumes_through_a_short_link_after_the_first_token_has_ended() {
     let backend = Backend::production().await;
     let edge = Edge::before(backend.stores()).set("TOKEN_KEY", TOKEN_KEY).start().await;
-    let let_go = Arc::new(AtomicBool::new(false));
+    let let_go = CancellationToken::new();
     let authority = edge.url().strip_prefix("http://").expect("plain").to_owned();
-    let way = breaking_way(authority.clone(), 2_500_000, Arc::clone(&let_go)).await;
+    let way = breaking_way(authority.clone(), 2_500_000, let_go.clone()).await;
     let server = Server::builder(&backend)
         .set("CDN__BASE_URL", &format!("http://127.0.0.1:{way}"))
         .set("CDN__TOKEN__KIND", "akamai")
@@ -177,7 +168,7 @@ async fn swupdate_resumes_through_a_short_link_after_the_first_token_has_ended()
         (answer.status == 403).then_some(())
     })
     .await;
-    let_go.store(true, Ordering::Relaxed);
+    let_go.cancel();
     let ended = tokio::time::timeout(crate::harness::PATIENCE, loading).await.expect("it ends");
     let output = ended.expect("no panic").expect("it ran");
     let said =
