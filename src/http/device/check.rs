@@ -153,26 +153,33 @@ impl Asking<'_> {
     }
 }
 
-/// Writes the offer's link, and behind a short one the direct one too; returns when the first and the second end.
+/// When the links of an answer end; `None` = never.
+struct Ends {
+    url: Option<DateTime<Utc>>,
+    direct: Option<DateTime<Utc>>,
+}
+
+/// Writes the offer's link, and behind a short one the direct one too.
 fn write_links(
     state: &DeviceState,
     body: &mut String,
     offer: Offer<'_>,
     to: &Asking<'_>,
     now: DateTime<Utc>,
-) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>)> {
+) -> Result<Ends> {
     let product = to.product;
     if product.access().is_none() && !product.has_short_links() {
-        return Ok((state.links.write(body, offer.key(), now, to.host)?, None));
+        return Ok(Ends { url: state.links.write(body, offer.key(), now, to.host)?, direct: None });
     }
     let (terms, key) = (access::terms(product), offer.key());
     let Some(id) = offer.short_id() else {
-        return Ok((state.links.write_on(body, &terms, &state.short, key, now, to.host)?, None));
+        let url = state.links.write_on(body, &terms, &state.short, key, now, to.host)?;
+        return Ok(Ends { url, direct: None });
     };
-    let ends = state.short.write(body, &terms, (id, key), now, to.host)?;
+    let url = state.short.write(body, &terms, (id, key), now, to.host)?;
     body.push_str("\",\"direct_url\":\"");
-    let direct_ends = state.links.write_on(body, &terms, &state.short, key, now, to.host)?;
-    Ok((ends, direct_ends))
+    let direct = state.links.write_on(body, &terms, &state.short, key, now, to.host)?;
+    Ok(Ends { url, direct })
 }
 
 fn update(state: &DeviceState, offer: Offer<'_>, to: &Asking<'_>) -> Result<Response<Bytes>> {
@@ -181,8 +188,8 @@ fn update(state: &DeviceState, offer: Offer<'_>, to: &Asking<'_>) -> Result<Resp
     // The form of api::CheckAnswer; all but the link was rendered when the snapshot was built.
     let mut body = String::with_capacity(members.len() + ROOM_FOR_LINK + ROOM_AROUND);
     body.push_str(BEFORE_LINK);
-    let (expires_at, direct_expires_at) = write_links(state, &mut body, offer, to, now)?;
-    let first = expires_at.into_iter().chain(direct_expires_at).min();
+    let ends = write_links(state, &mut body, offer, to, now)?;
+    let first = ends.url.into_iter().chain(ends.direct).min();
     let left = first.map(|at| (at - now).to_std().unwrap_or_default());
     let mut response = Response::new(Bytes::new());
     *response.headers_mut() = HeaderMap::with_capacity(4);
@@ -199,7 +206,7 @@ fn update(state: &DeviceState, offer: Offer<'_>, to: &Asking<'_>) -> Result<Resp
         }
     }
     body.push_str("\",");
-    for (name, at) in [("url_expires_at", expires_at), ("direct_url_expires_at", direct_expires_at)] {
+    for (name, at) in [("url_expires_at", ends.url), ("direct_url_expires_at", ends.direct)] {
         let Some(at) = at else { continue };
         let at = at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
         ["\"", name, "\":\"", &at, "\","].iter().for_each(|part| body.push_str(part));
