@@ -27,6 +27,7 @@
 
 pub mod api;
 pub mod app;
+pub mod backup;
 pub mod bucket;
 pub mod catalogue;
 pub mod cdn;

@@ -83,7 +83,7 @@ impl S3Bucket {
         &self,
         from: &Self,
         original: &Original,
-    ) -> Result<Option<StoredObject>> {
+    ) -> Result<Option<String>> {
         let limits = &self.limits;
         // A store that moves the bytes takes longer for gigabytes than for one part.
         let time_outs = TimeoutConfig::builder()
@@ -92,9 +92,12 @@ impl S3Bucket {
             .operation_timeout(limits.operation * 2)
             .build();
         let key = original.key.as_str();
-        self.client
+        let answer = self
+            .client
             .copy_object()
             .copy_source(copy_source(&from.name, key))
+            // Ceph ignores it.
+            .copy_source_if_match(&original.etag)
             .bucket(&*self.name)
             .key(key)
             .customize()
@@ -109,7 +112,8 @@ impl S3Bucket {
                 true => object_missing(&original.key),
                 false => failed("copying an object within the store", error),
             })?;
-        self.head(key).await
+        let tag = answer.copy_object_result.and_then(|result| result.e_tag);
+        Ok(tag.map(|tag| tag.trim_matches('"').to_owned()))
     }
 
     async fn begin_copy(&self, original: &Original) -> Result<Multipart> {
