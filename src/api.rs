@@ -18,9 +18,11 @@ pub use verdict::{ConsideredView, ExplainView, PathBody, VerdictView};
 
 mod attachment;
 mod audit;
+mod backup;
 
 pub use attachment::{AttachmentView, NotesBody, SecurityBody};
 pub use audit::{AuditList, AuditPage, AuditView};
+pub use backup::{BackupStatus, LagView, ScrubView};
 
 /// A problem document (RFC 9457), the body of every error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -26,6 +26,7 @@ mod field;
 mod problems;
 
 pub use backup::BackupSettings;
+pub use field::size::parse as parse_size;
 
 /// The commented reference of all settings.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");

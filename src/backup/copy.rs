@@ -81,8 +81,7 @@ impl Backup {
 
     async fn try_stream(&self, to: Side, original: &Original) -> Result<crate::bucket::StoredObject> {
         let mut copy = self.side(to).receive(original, &self.memory).await?;
-        let mut bytes =
-            self.side(to.other()).read(&original.key, original.size, copy.received()).await?;
+        let mut bytes = self.side(to.other()).read(&original.key, original.size, copy.received()).await?;
         while let Some(piece) = bytes.next().await? {
             self.pace.take(piece.len()).await;
             self.meter.passed(piece.len());

@@ -64,7 +64,11 @@ pub(super) fn damage(original: &Original, found: &StoredObject) -> Option<String
 
 /// An object's entity tag, if it is not the one that it has to have there; then ranges of it must not be mixed with those
 /// of the other bucket, but its bytes may be right.
-pub(super) fn other_tag<'a>(bucket: &Bucket, original: &Original, found: &'a StoredObject) -> Option<&'a str> {
+pub(super) fn other_tag<'a>(
+    bucket: &Bucket,
+    original: &Original,
+    found: &'a StoredObject,
+) -> Option<&'a str> {
     let wanted = match bucket {
         Bucket::S3(_) => original.s3_etag(),
         Bucket::Directory(_) => Some(&*original.etag),
@@ -74,7 +78,11 @@ pub(super) fn other_tag<'a>(bucket: &Bucket, original: &Original, found: &'a Sto
 
 impl Backup {
     /// Looks at an object's description.
-    pub(super) async fn look(&self, side: Side, original: &Original) -> Result<(Found, Option<StoredObject>)> {
+    pub(super) async fn look(
+        &self,
+        side: Side,
+        original: &Original,
+    ) -> Result<(Found, Option<StoredObject>)> {
         let found = self.side(side).head(original.key.as_str()).await?;
         let verdict = match &found {
             None => Found::Missing,

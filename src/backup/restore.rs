@@ -9,12 +9,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::{
-    Backup, Side,
-    copy::How,
-    inspect::Found,
-    key, original,
-};
+use super::{Backup, Side, copy::How, inspect::Found, key, original};
 use crate::{
     catalogue::{CopyMade, ImageCopy},
     domain::ProductName,

@@ -19,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{TimeDelta, Utc};
 use tokio::task::JoinSet;
 
-use super::{Backup, Side, inspect::Found, key, original};
+use super::{Backup, Side, inspect::Found, original};
 use crate::{
     catalogue::{CopyMade, ImageCopy},
     error::{Error, Result},
@@ -148,10 +148,5 @@ impl Backup {
         let (primary, backup) =
             tokio::join!(self.look(Side::Primary, &original), self.look(Side::Backup, &original));
         Ok((primary?.0, backup?.0))
-    }
-
-    /// A text for what is wrong with one object.
-    pub(super) fn told(image: &ImageCopy, side: Side, damage: &str) -> String {
-        format!("{}: {} in the {}", key(image), damage, side.name())
     }
 }

@@ -38,7 +38,7 @@ pub enum Verification {
 pub struct Difference {
     /// The object's key.
     pub key: String,
-    /// Where; `None` = in the catalogue's view of the backup.
+    /// Where.
     pub side: Side,
     /// `missing`, `damaged`, `not-copied` or `etag`.
     pub kind: &'static str,
@@ -120,17 +120,16 @@ impl Backup {
             }
         };
         let copied = image.copied_at.is_some();
-        let known = |damage: &Option<String>| damage.is_some();
-        let is_good = primary == Found::Good && backup == Found::Good;
-        // What a description tells is news only when it is bad, or when it was missing and is back.
-        if copied
-            && (matches!(how, Verification::Deep(_))
-                || !is_good
-                || known(&image.primary_damage)
-                || known(&image.backup_damage))
-            && (matches!(how, Verification::Deep(_)) || !is_good)
-        {
-            self.catalogue.inspected(image.image, primary.damage(), backup.damage()).await?;
+        let deep = matches!(how, Verification::Deep(_));
+        if copied && (deep || primary != Found::Good || backup != Found::Good) {
+            // A description that is right does not take back what was found by reading.
+            let before = |damage: &Option<String>| damage.clone().filter(|_| !deep);
+            let damage_of = |found: &Found, known: &Option<String>| {
+                found.damage().map(str::to_owned).or_else(|| before(known))
+            };
+            let (in_primary, in_backup) =
+                (damage_of(&primary, &image.primary_damage), damage_of(&backup, &image.backup_damage));
+            self.catalogue.inspected(image.image, in_primary.as_deref(), in_backup.as_deref()).await?;
         }
         let mut found = Vec::new();
         for (side, state) in [(Side::Primary, &primary), (Side::Backup, &backup)] {

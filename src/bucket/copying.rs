@@ -156,9 +156,7 @@ impl Bucket {
             Self::S3(bucket) => {
                 Ok(Receiving::S3(Box::new(s3::S3Copy::begin(bucket, original, memory).await?)))
             }
-            Self::Directory(bucket) => {
-                Ok(Receiving::Directory(Box::new(bucket.receive(original).await?)))
-            }
+            Self::Directory(bucket) => Ok(Receiving::Directory(Box::new(bucket.receive(original).await?))),
         }
     }
 

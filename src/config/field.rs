@@ -24,7 +24,7 @@ pub(super) mod duration {
 }
 
 /// Sizes as numbers of bytes, or as texts such as `50MiB`.
-pub(super) mod size {
+pub mod size {
     use super::*;
 
     const UNITS: [(&str, u64); 7] = [
@@ -46,14 +46,14 @@ pub(super) mod size {
         }
         match Either::deserialize(from)? {
             Either::Number(bytes) => Ok(Some(bytes)),
-            Either::Text(text) => parse(&text)
-                .map(Some)
-                .ok_or_else(|| D::Error::custom(format!("{text:?} is no size such as \"50MiB\" or 52428800"))),
+            Either::Text(text) => parse(&text).map(Some).ok_or_else(|| {
+                D::Error::custom(format!("{text:?} is no size such as \"50MiB\" or 52428800"))
+            }),
         }
     }
 
     /// A size in bytes; `None` = the text is none.
-    pub(crate) fn parse(text: &str) -> Option<u64> {
+    pub fn parse(text: &str) -> Option<u64> {
         let text = text.trim();
         let (number, unit) = UNITS
             .iter()

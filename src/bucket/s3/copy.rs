@@ -148,11 +148,7 @@ impl S3Bucket {
 }
 
 impl Multipart {
-    fn new(
-        upload_id: String,
-        others: Vec<UnfinishedUpload>,
-        there: BTreeMap<u32, (u64, String)>,
-    ) -> Self {
+    fn new(upload_id: String, others: Vec<UnfinishedUpload>, there: BTreeMap<u32, (u64, String)>) -> Self {
         Self { upload_id, others, there, sent: 0, in_flight: JoinSet::new(), arrived: Vec::new() }
     }
 

@@ -103,7 +103,8 @@ macro_rules! copies {
 
 async fn set_backup(connection: &mut PgConnection, place: &str) -> Result<bool> {
     let mut transaction = connection.begin().await?;
-    let before = sqlx::query_scalar!("select place from backup_state for update").fetch_one(&mut *transaction).await?;
+    let before =
+        sqlx::query_scalar!("select place from backup_state for update").fetch_one(&mut *transaction).await?;
     if before.as_deref() == Some(place) {
         return Ok(false);
     }

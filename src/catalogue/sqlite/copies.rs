@@ -19,7 +19,8 @@ use super::{
 use crate::error::Result;
 
 /// The columns of a [`CopyRow`].
-const COPIES: &str = "select images.id, products.name as product, releases.version, images.filename, images.hardware,
+const COPIES: &str =
+    "select images.id, products.name as product, releases.version, images.filename, images.hardware,
             images.size, images.sha256, images.sha1, images.md5, images.etag, images.created_at,
             copies.copied_at, copies.verified_at, copies.primary_damage, copies.backup_damage
      from copies
@@ -97,7 +98,13 @@ impl Copies for SqliteCatalogue {
              order by copies.verified_at, copies.image_id limit ?2"
         );
         let since = since.map(|at| at.timestamp_micros());
-        copies(sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(since).bind(limit).fetch_all(&self.reader).await?)
+        copies(
+            sqlx::query_as(sqlx::AssertSqlSafe(statement))
+                .bind(since)
+                .bind(limit)
+                .fetch_all(&self.reader)
+                .await?,
+        )
     }
 
     async fn inspected(

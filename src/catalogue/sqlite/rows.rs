@@ -5,7 +5,8 @@ use sqlx::{FromRow, Result, Row, sqlite::SqliteRow};
 use uuid::{Uuid, fmt::Hyphenated};
 
 use super::super::stored::{
-    AttachmentRow, AuditRow, CopyRow, ImageRow, ProductRow, PromotionRow, ReleaseRow, ReservationRow, UploadRow,
+    AttachmentRow, AuditRow, CopyRow, ImageRow, ProductRow, PromotionRow, ReleaseRow, ReservationRow,
+    UploadRow,
 };
 
 /// A list for `json_each`, or for a column.
