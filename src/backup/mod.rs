@@ -148,7 +148,7 @@ pub fn original(image: &ImageCopy) -> Original {
             created_at: image.created_at,
         },
         size: image.size,
-        digests: image.digests.clone(),
+        digests: image.digests,
         etag: image.etag.clone(),
     }
 }

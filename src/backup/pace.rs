@@ -25,18 +25,20 @@ impl Pace {
         Self { limit: limit.map(|limit| limit.max(1)), next: Mutex::default() }
     }
 
-    /// Waits for the turn of so many bytes.
+    /// Waits for the turn of so many bytes to be over.
     pub async fn take(&self, bytes: usize) {
-        let Some(limit) = self.limit else { return };
-        let turn = Duration::from_secs_f64(bytes as f64 / limit as f64);
-        let begin = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = Instant::now();
-            let begin = next.map_or(now, |next| next.max(now));
-            *next = Some(begin + turn);
-            begin
-        };
-        sleep_until(begin + turn).await;
+        if let Some(until) = self.turn(bytes, Instant::now()) {
+            sleep_until(until).await;
+        }
+    }
+
+    /// When the turn of so many bytes is over; `None` = at once.
+    fn turn(&self, bytes: usize, now: Instant) -> Option<Instant> {
+        let turn = Duration::from_secs_f64(bytes as f64 / self.limit? as f64);
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = next.map_or(now, |next| next.max(now)) + turn;
+        *next = Some(end);
+        Some(end)
     }
 }
 
@@ -44,29 +46,17 @@ impl Pace {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn many_that_take_together_keep_the_limit() {
-        let pace = Pace::new(Some(1_000_000));
-        let began = Instant::now();
-        futures_util::future::join_all((0..10).map(|_| async {
-            for _ in 0..5 {
-                pace.take(100_000).await;
-            }
-        }))
-        .await;
-        let took = began.elapsed().as_secs_f64();
-        assert!((5.0..5.1).contains(&took), "{took}");
-        // A pause is not made up for.
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        let began = Instant::now();
-        pace.take(1_000_000).await;
-        assert!(began.elapsed() >= Duration::from_secs(1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_a_limit_nobody_waits() {
-        let began = Instant::now();
-        Pace::new(None).take(usize::MAX).await;
-        assert_eq!(began.elapsed(), Duration::ZERO);
+    #[test]
+    fn turns_follow_each_other_and_a_pause_is_not_made_up_for() {
+        let (pace, now) = (Pace::new(Some(1_000_000)), Instant::now());
+        // All ask at once.
+        for count in 1..=50 {
+            let end = pace.turn(100_000, now).expect("a limit");
+            assert_eq!((end - now).as_millis(), 100 * count);
+        }
+        let later = now + Duration::from_secs(60);
+        let end = pace.turn(1_000_000, later).expect("a limit");
+        assert_eq!((end - later).as_millis(), 1000);
+        assert_eq!(Pace::new(None).turn(usize::MAX, now), None);
     }
 }

@@ -183,7 +183,7 @@ impl Receiving {
     pub fn received(&self) -> u64 {
         match self {
             Self::S3(_) => 0,
-            Self::Directory(copy) => copy.received(),
+            Self::Directory(copy) => copy.there_before(),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::postgres::Database;
 
 mod audit_log;
 mod changes;
+mod copies;
 mod describing;
 mod leading;
 mod on_postgres_only;
@@ -120,6 +121,12 @@ conformance! {
         notes_and_security_come_back_exactly,
         documents_are_attached_replaced_and_removed,
         describing_on_old_facts_is_stale_and_an_unknown_release_is_told;
+    copies:
+        every_image_wants_a_copy_and_what_is_lacking_is_counted,
+        a_copy_is_remembered_and_read_again_in_order,
+        damage_is_remembered_until_the_copy_is_right,
+        another_place_has_no_copies,
+        a_deep_verification_is_gone_on_with;
     audit_log:
         every_change_is_linked_and_pages_tell_all,
         an_entry_tells_who_from_where_and_what_it_replaced,

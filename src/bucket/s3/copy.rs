@@ -308,14 +308,14 @@ impl S3Copy {
         let mut look = 1;
         let stored = loop {
             // After an error nobody knows whether it was done; what is there now tells.
-            match (self.stored().await, &outcome) {
+            match (self.stored().await, outcome.as_ref().err()) {
                 (Ok(stored), _) => break stored,
-                (Err(error), Ok(_)) => return Err(error),
-                (Err(_), Err(error)) if look < LOOKS && error.is_retryable() => {
+                (Err(error), None) => return Err(error),
+                (Err(_), Some(error)) if look < LOOKS && error.is_retryable() => {
                     look += 1;
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
-                (Err(_), Err(_)) => return Err(outcome.err().expect("just seen")),
+                (Err(found), Some(_)) => return Err(outcome.err().unwrap_or(found)),
             }
         };
         // A store that makes new tags when it copies (AWS) gave the original such a one.
