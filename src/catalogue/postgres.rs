@@ -4,6 +4,7 @@
 //! - `write`: the changes; each is one transaction that first takes the next revision
 //! - `audit`: the log of the changes, and its chain
 //! - `describe`: what a release says of itself, and its documents
+//! - `removal`: removing images for good
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
 //! - `listener`: wake-ups by `LISTEN`
@@ -47,6 +48,7 @@ mod audit;
 mod describe;
 mod listener;
 mod read;
+mod removal;
 mod reservation;
 mod schema;
 mod upload;
@@ -160,6 +162,8 @@ macro_rules! call {
         session.end(outcome)
     }};
 }
+
+use call;
 
 #[async_trait]
 impl Catalogue for PostgresCatalogue {

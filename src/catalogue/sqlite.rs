@@ -4,6 +4,7 @@
 //! - `write`: the changes
 //! - `audit`: the log of the changes, and its chain
 //! - `describe`: what a release says of itself, and its documents
+//! - `removal`: removing images for good
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
 //! - `rows`: how values are stored
@@ -48,6 +49,7 @@ use crate::{
 mod audit;
 mod describe;
 mod read;
+mod removal;
 mod reservation;
 mod rows;
 mod upload;

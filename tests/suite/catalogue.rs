@@ -25,6 +25,7 @@ mod on_postgres_only;
 mod on_sqlite_only;
 mod products;
 mod publishing;
+mod removal;
 mod reservations;
 mod uploads;
 
@@ -111,6 +112,12 @@ conformance! {
         concurrent_changes_are_serial_and_a_follower_sees_them_all,
         a_listener_hears_a_change,
         migrating_again_does_nothing;
+    removal:
+        a_removed_image_keeps_its_row_and_is_offered_to_nobody,
+        removing_again_changes_nothing,
+        removing_on_old_facts_is_stale,
+        removed_objects_are_told_until_they_are_gone,
+        a_recalled_release_can_be_removed;
     describing:
         notes_and_security_come_back_exactly,
         documents_are_attached_replaced_and_removed,
@@ -176,6 +183,7 @@ fn new_image(reservation: &Reservation, notes: Option<&str>) -> NewImage {
             created_at: a_time(),
             facts: Some(Arc::new(facts())),
             signature: Some("c2ln".to_owned()),
+            removed_at: None,
         },
         reservation: reservation.clone(),
         notes: notes.map(Into::into),
