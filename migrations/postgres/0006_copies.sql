@@ -12,16 +12,18 @@ create table copies (
     -- Why it could not be copied when that was last tried, and when.
     error text,
     tried_at timestamptz,
-    -- When it was deleted from the backup, after its image was removed.
+    -- When its image was removed for good. The copy stays for a hold time; then it is deleted, and this says when.
+    removed_at timestamptz,
     dropped_at timestamptz,
     constraint copies_pkey primary key (image_id),
     constraint copies_image_fkey foreign key (image_id) references images (id) on delete cascade
 );
-create index copies_to_make_idx on copies (image_id) where copied_at is null and dropped_at is null;
+create index copies_to_make_idx on copies (image_id) where copied_at is null and removed_at is null;
 create index copies_to_read_idx on copies (verified_at nulls first, image_id)
-    where copied_at is not null and dropped_at is null;
+    where copied_at is not null and removed_at is null;
 create index copies_damaged_idx on copies (image_id)
-    where (primary_damage is not null or backup_damage is not null) and dropped_at is null;
+    where (primary_damage is not null or backup_damage is not null) and removed_at is null;
+create index copies_to_drop_idx on copies (removed_at) where removed_at is not null and dropped_at is null;
 
 insert into copies (image_id) select id from images;
 

@@ -7,13 +7,15 @@ create table copies (
     backup_damage text,
     error text,
     tried_at integer,
+    removed_at integer,
     dropped_at integer
 ) strict;
-create index copies_to_make_idx on copies (image_id) where copied_at is null and dropped_at is null;
+create index copies_to_make_idx on copies (image_id) where copied_at is null and removed_at is null;
 -- NULL comes first.
-create index copies_to_read_idx on copies (verified_at, image_id) where copied_at is not null and dropped_at is null;
+create index copies_to_read_idx on copies (verified_at, image_id) where copied_at is not null and removed_at is null;
 create index copies_damaged_idx on copies (image_id)
-    where (primary_damage is not null or backup_damage is not null) and dropped_at is null;
+    where (primary_damage is not null or backup_damage is not null) and removed_at is null;
+create index copies_to_drop_idx on copies (removed_at) where removed_at is not null and dropped_at is null;
 
 insert into copies (image_id) select id from images;
 

@@ -106,6 +106,7 @@ impl Running {
             holder,
             metrics: Arc::clone(&counted),
             copied: Arc::clone(&copied),
+            hold: settings.backup.as_ref().map_or(Duration::MAX, |backup| backup.hold),
             memory: Default::default(),
         };
         tasks.spawn("backup", done(jobs::run(job, wake, until, shown, counted)));

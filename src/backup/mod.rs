@@ -5,6 +5,7 @@
 //!   is one statement in the database and no request to a bucket.
 //! - [`Backup::scrub`] reads what was not read for the longest time, at both ends, and heals what is missing or damaged at
 //!   one end from the other.
+//! - [`Backup::drop_removed`] deletes from the backup what was removed for good, after a hold time.
 //! - [`Backup::verify`] compares both ends with the catalogue, without reading, or with it.
 //! - [`Backup::restore`] rebuilds the bucket from the backup.
 //!

@@ -116,6 +116,28 @@ impl Backup {
         Ok(())
     }
 
+    /// Deletes from the backup what was removed for good longer ago than the hold; gives how many objects.
+    ///
+    /// # Errors
+    /// When the catalogue or the backup fails.
+    pub async fn drop_removed(&self, hold: Duration) -> Result<u64> {
+        let mut dropped = 0;
+        loop {
+            let removed = self.catalogue.copies_past_hold(hold, BATCH).await?;
+            if removed.is_empty() {
+                return Ok(dropped);
+            }
+            for image in removed {
+                // Its key is never used again, so nothing else can be there.
+                let key = key(&image);
+                self.backup.delete(key.as_str()).await?;
+                self.catalogue.copy_dropped(image.image).await?;
+                tracing::info!(%key, "deleted from the backup, as its image was removed longer ago than the hold");
+                dropped += 1;
+            }
+        }
+    }
+
     /// Those of the images whose objects the backup is known not to have.
     async fn absent(&self, batch: &[ImageCopy]) -> Result<BTreeSet<Uuid>> {
         let mut keys: Vec<(String, Uuid)> =

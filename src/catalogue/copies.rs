@@ -6,6 +6,8 @@
 //! - Who keeps the backup writes what it has seen; nobody else does. These writes are no changes of what is published:
 //!   they take no revision and leave no audit entry.
 //! - Writing the same again is fine, so two replicas that do the same work for a moment do no harm.
+//! - An image that was removed for good wants no copy, and its copy is neither read nor healed nor counted; it is only kept
+//!   for a hold time ([`Copies::copies_past_hold`]).
 //! - A copy counts for one place. When the backup becomes another place ([`Copies::set_backup`]), nothing is copied yet.
 
 use std::{collections::BTreeSet, time::Duration};
@@ -132,6 +134,12 @@ pub trait Copies {
 
     /// All images, in the order of their ids, after that id.
     async fn copies(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<ImageCopy>>;
+
+    /// Images that were removed longer ago than that and may still have a copy, the oldest removal first.
+    async fn copies_past_hold(&self, hold: Duration, limit: u32) -> Result<Vec<ImageCopy>>;
+
+    /// Remembers that the copy of a removed image was deleted.
+    async fn copy_dropped(&self, image: Uuid) -> Result<()>;
 
     /// What the backup lacks; costs as much as that is.
     async fn backup_lag(&self) -> Result<BackupLag>;

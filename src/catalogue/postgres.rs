@@ -6,6 +6,7 @@
 //! - `describe`: what a release says of itself, and its documents
 //! - `copies`: what the backup has
 //! - `leading`: which replica does a duty
+//! - `removal`: removing images for good
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
 //! - `listener`: wake-ups by `LISTEN`
@@ -51,6 +52,7 @@ mod describe;
 mod leading;
 mod listener;
 mod read;
+mod removal;
 mod reservation;
 mod schema;
 mod upload;

@@ -6,6 +6,7 @@
 //! - `describe`: what a release says of itself, and its documents
 //! - `copies`: what the backup has
 //! - `leading`: which replica does a duty
+//! - `removal`: removing images for good
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
 //! - `rows`: how values are stored
@@ -52,6 +53,7 @@ mod copies;
 mod describe;
 mod leading;
 mod read;
+mod removal;
 mod reservation;
 mod rows;
 mod upload;

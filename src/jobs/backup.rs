@@ -52,6 +52,8 @@ pub struct BackupJob {
     pub metrics: Arc<Metrics>,
     /// Wakes the scrub, as there is something unread.
     pub copied: Arc<Notify>,
+    /// How long a copy outlives its image.
+    pub hold: Duration,
     /// What this process knows; nothing at first.
     pub memory: Memory,
 }
@@ -92,7 +94,14 @@ impl Reconciler for BackupJob {
         }
         let done = {
             let backup = Arc::clone(&self.backup);
-            let work = async { Ok(backup.sync().await) };
+            let hold = self.hold;
+            let work = async {
+                let synced = backup.sync().await;
+                Ok(match backup.drop_removed(hold).await {
+                    Ok(_) => synced,
+                    Err(error) => synced.and(Err(error)),
+                })
+            };
             let led = leading(&*catalogue, COPYING, self.holder, work);
             let show = async {
                 loop {

@@ -27,6 +27,7 @@ mod on_postgres_only;
 mod on_sqlite_only;
 mod products;
 mod publishing;
+mod removal;
 mod reservations;
 mod uploads;
 
@@ -117,6 +118,12 @@ conformance! {
         concurrent_changes_are_serial_and_a_follower_sees_them_all,
         a_listener_hears_a_change,
         migrating_again_does_nothing;
+    removal:
+        a_removed_image_keeps_its_row_and_is_offered_to_nobody,
+        removing_again_changes_nothing,
+        removing_on_old_facts_is_stale,
+        removed_objects_are_told_until_they_are_gone,
+        a_recalled_release_can_be_removed;
     describing:
         notes_and_security_come_back_exactly,
         documents_are_attached_replaced_and_removed,
@@ -126,7 +133,8 @@ conformance! {
         a_copy_is_remembered_and_read_again_in_order,
         damage_is_remembered_until_the_copy_is_right,
         another_place_has_no_copies,
-        a_deep_verification_is_gone_on_with;
+        a_deep_verification_is_gone_on_with,
+        a_removed_image_keeps_its_copy_for_the_hold;
     audit_log:
         every_change_is_linked_and_pages_tell_all,
         an_entry_tells_who_from_where_and_what_it_replaced,
@@ -188,6 +196,7 @@ fn new_image(reservation: &Reservation, notes: Option<&str>) -> NewImage {
             created_at: a_time(),
             facts: Some(Arc::new(facts())),
             signature: Some("c2ln".to_owned()),
+            removed_at: None,
         },
         reservation: reservation.clone(),
         notes: notes.map(Into::into),

@@ -56,6 +56,14 @@ impl Copies for PostgresCatalogue {
         call!(self, all, after, limit)
     }
 
+    async fn copies_past_hold(&self, hold: Duration, limit: u32) -> Result<Vec<ImageCopy>> {
+        call!(self, past_hold, hold, limit)
+    }
+
+    async fn copy_dropped(&self, image: Uuid) -> Result<()> {
+        call!(self, dropped, image)
+    }
+
     async fn backup_lag(&self) -> Result<BackupLag> {
         call!(self, lag)
     }
@@ -126,7 +134,7 @@ async fn set_backup(connection: &mut PgConnection, place: &str) -> Result<bool> 
 async fn uncopied(connection: &mut PgConnection, after: Option<Uuid>, limit: u32) -> Result<Vec<ImageCopy>> {
     copies!(
         connection,
-        "where copies.copied_at is null and copies.dropped_at is null
+        "where copies.copied_at is null and copies.removed_at is null
                and ($1::uuid is null or copies.image_id > $1)
          order by copies.image_id limit $2",
         after,
@@ -169,7 +177,7 @@ async fn to_read(
 ) -> Result<Vec<ImageCopy>> {
     copies!(
         connection,
-        "where copies.copied_at is not null and copies.dropped_at is null
+        "where copies.copied_at is not null and copies.removed_at is null
                and (copies.verified_at is null or copies.verified_at < $1)
          order by copies.verified_at nulls first, copies.image_id limit $2",
         since,
@@ -202,7 +210,7 @@ async fn damaged(connection: &mut PgConnection, limit: u32) -> Result<Vec<ImageC
     copies!(
         connection,
         "where (copies.primary_damage is not null or copies.backup_damage is not null)
-               and copies.dropped_at is null
+               and copies.removed_at is null
          order by copies.image_id limit $1",
         i64::from(limit)
     )
@@ -211,24 +219,45 @@ async fn damaged(connection: &mut PgConnection, limit: u32) -> Result<Vec<ImageC
 async fn all(connection: &mut PgConnection, after: Option<Uuid>, limit: u32) -> Result<Vec<ImageCopy>> {
     copies!(
         connection,
-        "where ($1::uuid is null or copies.image_id > $1) and copies.dropped_at is null
+        "where ($1::uuid is null or copies.image_id > $1) and copies.removed_at is null
          order by copies.image_id limit $2",
         after,
         i64::from(limit)
     )
 }
 
+async fn past_hold(connection: &mut PgConnection, hold: Duration, limit: u32) -> Result<Vec<ImageCopy>> {
+    copies!(
+        connection,
+        "where copies.removed_at < clock_timestamp() - $1::bigint * interval '1 microsecond'
+               and copies.dropped_at is null
+         order by copies.removed_at limit $2",
+        stored::stored_lease(hold),
+        i64::from(limit)
+    )
+}
+
+async fn dropped(connection: &mut PgConnection, image: Uuid) -> Result<()> {
+    sqlx::query!(
+        "update copies set dropped_at = clock_timestamp() where image_id = $1 and removed_at is not null",
+        image
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn lag(connection: &mut PgConnection) -> Result<BackupLag> {
     let row = sqlx::query!(
         r#"select count(*) as "objects!", coalesce(sum(images.size), 0)::bigint as "bytes!",
                   coalesce(extract(epoch from clock_timestamp() - min(images.created_at)), 0)::float8 as "age!",
-                  (select count(*) from copies where primary_damage is not null and dropped_at is null)
+                  (select count(*) from copies where primary_damage is not null and removed_at is null)
                       as "damaged_primary!",
-                  (select count(*) from copies where backup_damage is not null and dropped_at is null)
+                  (select count(*) from copies where backup_damage is not null and removed_at is null)
                       as "damaged_backup!",
                   (select primary_gone from backup_state) as primary_gone
            from copies join images on images.id = copies.image_id
-           where copies.copied_at is null and copies.dropped_at is null"#
+           where copies.copied_at is null and copies.removed_at is null"#
     )
     .fetch_one(connection)
     .await?;
@@ -249,7 +278,7 @@ async fn report(connection: &mut PgConnection, read_since: DateTime<Utc>) -> Res
         .await?;
     let failed = sqlx::query!(
         r#"select error as "error!", tried_at from copies
-           where copied_at is null and dropped_at is null and error is not null order by tried_at desc limit 1"#
+           where copied_at is null and removed_at is null and error is not null order by tried_at desc limit 1"#
     )
     .fetch_optional(&mut *connection)
     .await?;
@@ -259,7 +288,7 @@ async fn report(connection: &mut PgConnection, read_since: DateTime<Utc>) -> Res
                   count(*) filter (where copies.verified_at is null) as "unread!",
                   min(copies.verified_at) as oldest_read
            from copies join images on images.id = copies.image_id
-           where copies.copied_at is not null and copies.dropped_at is null"#,
+           where copies.copied_at is not null and copies.removed_at is null"#,
         read_since
     )
     .fetch_one(connection)

@@ -58,7 +58,7 @@ impl Copies for SqliteCatalogue {
 
     async fn uncopied(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<ImageCopy>> {
         let statement = format!(
-            "{COPIES} where copies.copied_at is null and copies.dropped_at is null and copies.image_id > ?1
+            "{COPIES} where copies.copied_at is null and copies.removed_at is null and copies.image_id > ?1
              order by copies.image_id limit ?2"
         );
         let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(after_text(after)).bind(limit);
@@ -93,7 +93,7 @@ impl Copies for SqliteCatalogue {
 
     async fn copies_to_read(&self, since: Option<DateTime<Utc>>, limit: u32) -> Result<Vec<ImageCopy>> {
         let statement = format!(
-            "{COPIES} where copies.copied_at is not null and copies.dropped_at is null
+            "{COPIES} where copies.copied_at is not null and copies.removed_at is null
                    and (copies.verified_at is null or copies.verified_at < ?1)
              order by copies.verified_at, copies.image_id limit ?2"
         );
@@ -131,7 +131,7 @@ impl Copies for SqliteCatalogue {
     async fn damaged(&self, limit: u32) -> Result<Vec<ImageCopy>> {
         let statement = format!(
             "{COPIES} where (copies.primary_damage is not null or copies.backup_damage is not null)
-                   and copies.dropped_at is null
+                   and copies.removed_at is null
              order by copies.image_id limit ?1"
         );
         copies(sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(limit).fetch_all(&self.reader).await?)
@@ -139,11 +139,30 @@ impl Copies for SqliteCatalogue {
 
     async fn copies(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<ImageCopy>> {
         let statement = format!(
-            "{COPIES} where copies.image_id > ?1 and copies.dropped_at is null
+            "{COPIES} where copies.image_id > ?1 and copies.removed_at is null
              order by copies.image_id limit ?2"
         );
         let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(after_text(after)).bind(limit);
         copies(query.fetch_all(&self.reader).await?)
+    }
+
+    async fn copies_past_hold(&self, hold: Duration, limit: u32) -> Result<Vec<ImageCopy>> {
+        let statement = format!(
+            "{COPIES} where copies.removed_at < ?1 and copies.dropped_at is null
+             order by copies.removed_at limit ?2"
+        );
+        let before = now_micros().saturating_sub(stored::stored_lease(hold));
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(before).bind(limit);
+        copies(query.fetch_all(&self.reader).await?)
+    }
+
+    async fn copy_dropped(&self, image: Uuid) -> Result<()> {
+        sqlx::query("update copies set dropped_at = ?2 where image_id = ?1 and removed_at is not null")
+            .bind(image.hyphenated())
+            .bind(now_micros())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
     }
 
     async fn backup_lag(&self) -> Result<BackupLag> {
@@ -158,7 +177,7 @@ impl Copies for SqliteCatalogue {
             .await?;
         let failed = sqlx::query(
             "select tried_at, error from copies
-             where copied_at is null and dropped_at is null and error is not null order by tried_at desc limit 1",
+             where copied_at is null and removed_at is null and error is not null order by tried_at desc limit 1",
         )
         .fetch_optional(&mut *snapshot)
         .await?;
@@ -168,7 +187,7 @@ impl Copies for SqliteCatalogue {
                     count(*) filter (where copies.verified_at is null) as unread,
                     min(copies.verified_at) as oldest_read
              from copies join images on images.id = copies.image_id
-             where copies.copied_at is not null and copies.dropped_at is null",
+             where copies.copied_at is not null and copies.removed_at is null",
         )
         .bind(read_since.timestamp_micros())
         .fetch_one(&mut *snapshot)
@@ -244,11 +263,11 @@ fn copies(rows: Vec<CopyRow>) -> Result<Vec<ImageCopy>> {
 async fn lag(connection: &mut SqliteConnection) -> Result<BackupLag> {
     let row = sqlx::query(
         "select count(*) as objects, coalesce(sum(images.size), 0) as bytes, min(images.created_at) as oldest,
-                (select count(*) from copies where primary_damage is not null and dropped_at is null) as primary_ones,
-                (select count(*) from copies where backup_damage is not null and dropped_at is null) as backup_ones,
+                (select count(*) from copies where primary_damage is not null and removed_at is null) as primary_ones,
+                (select count(*) from copies where backup_damage is not null and removed_at is null) as backup_ones,
                 (select primary_gone from backup_state) as primary_gone
          from copies join images on images.id = copies.image_id
-         where copies.copied_at is null and copies.dropped_at is null",
+         where copies.copied_at is null and copies.removed_at is null",
     )
     .fetch_one(connection)
     .await?;

@@ -5,8 +5,8 @@ use sqlx::{FromRow, Result, Row, sqlite::SqliteRow};
 use uuid::{Uuid, fmt::Hyphenated};
 
 use super::super::stored::{
-    AttachmentRow, AuditRow, CopyRow, ImageRow, ProductRow, PromotionRow, ReleaseRow, ReservationRow,
-    UploadRow,
+    AttachmentRow, AuditRow, CopyRow, ImageRow, ProductRow, PromotionRow, ReleaseRow, RemovedRow,
+    ReservationRow, UploadRow,
 };
 
 /// A list for `json_each`, or for a column.
@@ -110,6 +110,21 @@ impl FromRow<'_, SqliteRow> for ImageRow {
                 None => None,
             },
             signature: row.try_get("signature")?,
+            removed_at: optional_time(row, "removed_at")?,
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for RemovedRow {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            id: id(row, "id")?,
+            product: row.try_get("product")?,
+            version: row.try_get("version")?,
+            filename: row.try_get("filename")?,
+            size: row.try_get("size")?,
+            sha256: row.try_get("sha256")?,
+            removed_at: time(row, "removed_at")?,
         })
     }
 }

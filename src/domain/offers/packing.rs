@@ -70,7 +70,7 @@ fn of_channel<'a>(state: &'a ProductState, channel: &ChannelName) -> ByHardware<
     let promoted = state.promotions.iter().filter(|promotion| promotion.channel == *channel);
     let named: BTreeSet<&str> = promoted
         .filter_map(|promotion| state.image(promotion.image))
-        .filter(|(release, _)| release.recall.is_none())
+        .filter(|(release, image)| release.recall.is_none() && image.removed_at.is_none())
         .flat_map(|(_, image)| image.hardware.iter().map(Hardware::as_str))
         .collect();
     let steps = |hardware| steps_that_count(&ladder(state, channel, hardware));
@@ -81,11 +81,8 @@ fn of_channel<'a>(state: &'a ProductState, channel: &ChannelName) -> ByHardware<
 }
 
 fn by_hardware<'a>(releases: &[&'a Release]) -> ByHardware<'a> {
-    let images = || {
-        releases
-            .iter()
-            .flat_map(|&release| release.images.iter().map(move |image| Candidate { release, image }))
-    };
+    let images =
+        || releases.iter().flat_map(|&release| release.kept().map(move |image| Candidate { release, image }));
     let any: Vec<_> = images().filter(|candidate| candidate.image.hardware.is_empty()).take(1).collect();
     let named = images().flat_map(|candidate| {
         candidate.image.hardware.iter().map(move |hardware| (hardware.as_str(), vec![candidate]))

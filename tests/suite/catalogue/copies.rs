@@ -6,7 +6,7 @@ use chrono::{TimeDelta, Utc};
 use firmament::catalogue::{Catalogue, CopyMade, ImageCopy};
 use uuid::Uuid;
 
-use super::{new_image, new_product, publish, reservation};
+use super::{audit, done, new_image, new_product, product_name, publish, reservation, revision_of};
 
 /// A product with so many images, in the order of their publish.
 async fn images(catalogue: &Arc<dyn Catalogue>, count: usize) -> Vec<Uuid> {
@@ -127,4 +127,26 @@ pub async fn a_deep_verification_is_gone_on_with(catalogue: Arc<dyn Catalogue>) 
     assert!(anew > began);
     catalogue.end_deep_verification().await.expect("works");
     assert!(catalogue.begin_deep_verification(false).await.expect("works") > anew);
+}
+
+pub async fn a_removed_image_keeps_its_copy_for_the_hold(catalogue: Arc<dyn Catalogue>) {
+    let images = images(&catalogue, 3).await;
+    catalogue.copied(&[made(images[0], true), made(images[1], false)]).await.expect("works");
+    catalogue.inspected(images[0], None, Some("missing")).await.expect("works");
+    let product = product_name("p");
+    let judged_at = revision_of(&catalogue, &product).await;
+    done(catalogue.remove(&product, &images, judged_at, &audit("image.remove")).await);
+
+    // Nothing is to be copied, read or healed any more.
+    assert_eq!(catalogue.backup_lag().await.expect("works"), Default::default());
+    assert!(catalogue.uncopied(None, 9).await.expect("works").is_empty());
+    assert!(catalogue.copies_to_read(None, 9).await.expect("works").is_empty());
+    assert!(catalogue.damaged(9).await.expect("works").is_empty());
+    assert!(catalogue.copies(None, 9).await.expect("works").is_empty());
+    assert!(catalogue.copies_past_hold(Duration::from_secs(600), 9).await.expect("works").is_empty());
+    let past = ids(&catalogue.copies_past_hold(Duration::ZERO, 9).await.expect("works"));
+    assert_eq!(past.len(), 3, "{past:?}");
+    catalogue.copy_dropped(images[0]).await.expect("works");
+    let past = ids(&catalogue.copies_past_hold(Duration::ZERO, 9).await.expect("works"));
+    assert!(past.len() == 2 && !past.contains(&images[0]), "{past:?}");
 }

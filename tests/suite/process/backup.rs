@@ -181,3 +181,39 @@ async fn without_a_backup_the_commands_say_what_to_set() {
     assert!(told.contains("the settings name no backup"), "{told}");
     server.publisher().get("/v1/backup").await.problem(404);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_reaches_the_backup_after_the_hold_only() {
+    use firmament::{catalogue::Audit, domain::ProductName};
+
+    let (backend, place) = (Backend::production().await, Place::same_store());
+    let server = place.on(Server::builder(&backend)).start().await;
+    let product = product_name();
+    let images = publish(&server, &product).await;
+    complete(&server).await;
+    let catalogue = backend.catalogue(&server.data_dir()).await;
+    let name = ProductName::parse(&product).expect("valid");
+    let state = catalogue.product(&name).await.expect("answers").expect("there");
+    let ids = state.releases.iter().flat_map(|release| &release.images).map(|image| image.id);
+    let ids: Vec<_> = ids.collect();
+    let audit = Audit { actor: "tester".into(), action: "image.remove", ..Audit::default() };
+    catalogue.remove(&name, &ids, state.product.revision, &audit).await.expect("removed");
+    for (key, _) in &images {
+        remove(&settings(), key).await;
+    }
+    // A pass of the server with the default hold, asked for and seen to have ended.
+    server.command(&["backup", "sync"]).await.expect(0);
+    let verified = place.command(&backend, &server, &["verify", "--json"]).await.expect(0).json();
+    assert_eq!(verified["compared"], 0, "what was removed is not missed");
+    for (key, bytes) in &images {
+        assert!(place.bytes(key).await.as_ref() == Some(bytes), "{key} is held");
+    }
+    let home = server.home().clone();
+    server.terminate().await;
+    let builder = Server::builder(&backend).at_home_of(&home);
+    let server = place.clone().set("BACKUP__HOLD", "0s").on(builder).start().await;
+    for (key, _) in &images {
+        eventually("the copy is deleted", async || place.bytes(key).await.is_none().then_some(())).await;
+    }
+    server.logged("deleted from the backup").await;
+}

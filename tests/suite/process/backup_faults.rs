@@ -239,8 +239,8 @@ async fn a_clock_that_is_an_hour_wrong_is_no_obstacle() {
         .envs(place.environment(&backend));
         let ended = sync.output().await.expect("faketime is installed by tests/run");
         let told = String::from_utf8_lossy(&ended.stdout);
-        assert!(told.contains("copied 3 objects"), "{skew}: {told}");
         assert!(ended.status.success(), "{skew}: {}", String::from_utf8_lossy(&ended.stderr));
+        assert!(told.contains("copied 3 objects"), "{skew}: {told}");
         for (key, bytes) in &images {
             place.holds(&backend, &server, key, bytes).await;
         }
