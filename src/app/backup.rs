@@ -118,6 +118,7 @@ impl Running {
             metrics: Arc::clone(&counted),
             scrub_period,
             last: Instant::now(),
+            counted: None,
         };
         tasks.spawn("scrub", done(jobs::run(job, wake, until, shown, counted)));
         if let Some(away) = elsewhere {

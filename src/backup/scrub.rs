@@ -77,8 +77,7 @@ impl Backup {
         let all = self.catalogue.backup_report(due_before).await?.copied;
         let overdue_before = due_before.checked_sub_signed(half).unwrap_or_default();
         let overdue = due.iter().filter(|image| image.verified_at < Some(overdue_before)).count();
-        let share = since_last.as_secs_f64() / (period / 2).as_secs_f64().max(1e-3);
-        let quota = overdue.max((all as f64 * share).ceil() as usize).max(1);
+        let quota = quota(all, overdue, since_last, period);
         self.read_all(due.into_iter().take(quota).collect(), &mut scrubbed).await?;
         Ok(scrubbed)
     }
@@ -141,12 +140,29 @@ impl Backup {
         tracing::warn!(%key, "the object of the {place} is healed");
         Ok(Inspected::Healed)
     }
+}
 
-    /// Whether an image's two objects are right by their description, without a change.
-    pub(super) async fn compare(&self, image: &ImageCopy) -> Result<(Found, Found)> {
-        let original = original(image);
-        let (primary, backup) =
-            tokio::join!(self.look(Side::Primary, &original), self.look(Side::Backup, &original));
-        Ok((primary?.0, backup?.0))
+/// How many of those that are due to read now: what is overdue, and else the share of all that half the period has for
+/// the time since the last pass.
+fn quota(all: u64, overdue: usize, since_last: Duration, period: Duration) -> usize {
+    let share = since_last.as_secs_f64() / (period / 2).as_secs_f64().max(1e-3);
+    overdue.max((all as f64 * share).ceil() as usize).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_read_within_half_the_period_and_few_are_not_read_all_the_time() {
+        let (minute, month) = (Duration::from_secs(60), Duration::from_secs(30 * 86400));
+        // Half a month has 21,600 minutes.
+        for (all, each) in [(1, 1), (21_000, 1), (22_000, 2), (1_000_000, 47)] {
+            assert_eq!(quota(all, 0, minute, month), each, "{all}");
+            assert!(each as u64 * 21_600 >= all);
+        }
+        // After an outage, what is overdue comes at once.
+        assert_eq!(quota(1_000_000, 900, minute, month), 900);
+        assert_eq!(quota(10, 0, minute, Duration::ZERO), 600_000);
     }
 }

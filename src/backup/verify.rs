@@ -111,12 +111,17 @@ impl Backup {
 
     async fn differences(&self, image: &ImageCopy, how: Verification) -> Result<Vec<Difference>> {
         let original = original(image);
-        let (primary, backup) = match how {
-            Verification::Described => self.compare(image).await?,
+        let [(primary, in_bucket), (backup, in_backup)] = match how {
+            Verification::Described => {
+                let (primary, backup) =
+                    tokio::join!(self.look(Side::Primary, &original), self.look(Side::Backup, &original));
+                [primary?, backup?]
+            }
             Verification::Deep(_) => {
                 let (primary, backup) =
                     tokio::join!(self.read(Side::Primary, &original), self.read(Side::Backup, &original));
-                (primary?, backup?)
+                let key = original.key.as_str();
+                [(primary?, self.primary.head(key).await?), (backup?, self.backup.head(key).await?)]
             }
         };
         let copied = image.copied_at.is_some();
@@ -127,16 +132,18 @@ impl Backup {
             let damage_of = |found: &Found, known: &Option<String>| {
                 found.damage().map(str::to_owned).or_else(|| before(known))
             };
-            let (in_primary, in_backup) =
-                (damage_of(&primary, &image.primary_damage), damage_of(&backup, &image.backup_damage));
-            self.catalogue.inspected(image.image, in_primary.as_deref(), in_backup.as_deref()).await?;
+            let primary = damage_of(&primary, &image.primary_damage);
+            let backup = damage_of(&backup, &image.backup_damage);
+            self.catalogue.inspected(image.image, primary.as_deref(), backup.as_deref()).await?;
         }
         let mut found = Vec::new();
-        for (side, state) in [(Side::Primary, &primary), (Side::Backup, &backup)] {
+        for (side, state, stored) in
+            [(Side::Primary, &primary, &in_bucket), (Side::Backup, &backup, &in_backup)]
+        {
             let kind = match state {
                 Found::Good => {
-                    if let Some(stored) = self.side(side).head(original.key.as_str()).await?
-                        && let Some(tag) = other_tag(self.side(side), &original, &stored)
+                    if let Some(stored) = stored
+                        && let Some(tag) = other_tag(self.side(side), &original, stored)
                     {
                         let what = format!("its entity tag is {tag} instead of {}", original.etag);
                         found.push(Difference { key: original.key.to_string(), side, kind: "etag", what });

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Reconciler;
 use crate::{
+    api::BackupStatus,
     backup::{Backup, Pace, Synced, key, lead::leading},
     catalogue::{BackupLag, Catalogue},
     cdn::{Away, Elsewhere},
@@ -35,6 +36,8 @@ const PERIOD: Duration = Duration::from_secs(10);
 const SHOWN: Duration = Duration::from_secs(5);
 /// An idle backup says so often that it is complete.
 const TOLD: Duration = Duration::from_secs(60);
+/// The progress of an idle scrub is counted so often, as that looks at every copy.
+const COUNTED: Duration = Duration::from_secs(300);
 /// The bucket is asked whether it is there so often.
 const PROBED: Duration = Duration::from_secs(30);
 /// A bucket that does not answer for so long is held to be gone; one that says that it does not exist, at once.
@@ -200,6 +203,8 @@ pub struct ScrubJob {
     pub scrub_period: Duration,
     /// When the last pass was.
     pub last: Instant,
+    /// When the metrics of its progress were last counted.
+    pub counted: Option<Instant>,
 }
 
 #[async_trait]
@@ -223,6 +228,12 @@ impl Reconciler for ScrubJob {
         self.metrics.backup.scrubbed(scrubbed.read, scrubbed.healed);
         let lag = self.backup.catalogue.backup_lag().await?;
         self.metrics.backup.lag(&lag);
+        if scrubbed.read > 0 || self.counted.is_none_or(|at| at.elapsed() > COUNTED) {
+            let since = BackupStatus::read_since(self.scrub_period);
+            let report = self.backup.catalogue.backup_report(since).await?;
+            self.metrics.backup.scrub(report.read_since, report.unread);
+            self.counted = Some(Instant::now());
+        }
         if let Some(error) = scrubbed.error {
             let message = "some objects could not be read again or healed; they are tried again";
             return Err(Error::new(Kind::Unavailable, "scrub-incomplete", message).caused_by(error));

@@ -24,6 +24,8 @@ pub struct BackupMetrics {
     bytes: Counter,
     scrubbed: Counter,
     healed: Counter,
+    read_within: Gauge,
+    unread: Gauge,
 }
 
 impl BackupMetrics {
@@ -74,6 +76,16 @@ impl BackupMetrics {
             "Images whose objects this replica read again at both ends",
             m.scrubbed.clone(),
         );
+        registry.register(
+            "backup_scrub_read_objects",
+            "Images whose objects were read again within the scrub period, by the replica that scrubs",
+            m.read_within.clone(),
+        );
+        registry.register(
+            "backup_scrub_unread_objects",
+            "Copies that were not read since they were made, by the replica that scrubs",
+            m.unread.clone(),
+        );
         registry.register("backup_healed_objects", "Objects that this replica healed", m.healed.clone());
         metrics
     }
@@ -107,6 +119,12 @@ impl BackupMetrics {
     /// A pass left nothing undone.
     pub fn succeeded(&self) {
         self.last_success.set(chrono::Utc::now().timestamp_millis() as f64 / 1000.0);
+    }
+
+    /// How the scrub stands.
+    pub fn scrub(&self, read_within: u64, unread: u64) {
+        self.read_within.set(i64::try_from(read_within).unwrap_or(i64::MAX));
+        self.unread.set(i64::try_from(unread).unwrap_or(i64::MAX));
     }
 
     /// Objects were read again, and some of them healed.
