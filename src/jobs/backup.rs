@@ -39,7 +39,7 @@ const TOLD: Duration = Duration::from_secs(60);
 /// The progress of an idle scrub is counted so often, as that looks at every copy.
 const COUNTED: Duration = Duration::from_secs(300);
 /// The bucket is asked whether it is there so often.
-const PROBED: Duration = Duration::from_secs(30);
+const PROBED: Duration = Duration::from_secs(8);
 /// A bucket that does not answer for so long is held to be gone; one that says that it does not exist, at once.
 const GONE_AFTER: Duration = Duration::from_secs(120);
 /// More damage than this, and the bucket is as good as gone: links need no list of it.

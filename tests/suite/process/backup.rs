@@ -217,3 +217,22 @@ async fn a_deletion_reaches_the_backup_after_the_hold_only() {
     }
     server.logged("deleted from the backup").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_is_restored_beside_its_running_server() {
+    let (backend, place) = (Backend::Embedded, Place::same_store());
+    let server = place.on(Server::builder(&backend)).start().await;
+    let images = publish(&server, &product_name()).await;
+    complete(&server).await;
+    let bucket = server.data_dir().join("bucket");
+    let (lost, bytes) = &images[1];
+    std::fs::remove_file(bucket.join("objects").join(lost)).expect("there");
+    let other = bucket.join("objects").join(&images[0].0);
+    std::fs::write(&other, content(100_000, 99)).expect("writable");
+    let told = place.command(&backend, &server, &["restore", "--deep", "--json"]).await.expect(0).json();
+    assert_eq!(told["restored"].as_array().expect("a list").len(), 2, "{told}");
+    assert!(std::fs::read(&other).expect("there") == images[0].1, "{}", images[0].0);
+    let download = server.device().get(&format!("/v1/download/{lost}")).await.expect(200);
+    assert!(download.body == bytes, "{lost}");
+    place.command(&backend, &server, &["verify", "--deep"]).await.expect(0);
+}

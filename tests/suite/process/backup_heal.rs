@@ -139,3 +139,46 @@ async fn links_point_to_the_backup_until_the_bucket_is_healed() {
     .await;
     assert!(get(&settings(), key).await.as_ref() == Some(&images[2].1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_links_point_to_the_backup_while_the_bucket_is_gone() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&gone);
+    let gateway = settings().endpoint.trim_start_matches("http://").to_owned();
+    let bucket = Gateway::start(gateway, move |head| match flag.load(Ordering::Relaxed) {
+        // Of a HEAD, which has no body, too: the client reads what it expects.
+        true if head.starts_with("HEAD ") => Answer::Text(
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
+        ),
+        true => {
+            let body = "<Error><Code>NoSuchBucket</Code></Error>";
+            let length = body.len();
+            Answer::Text(format!(
+                "HTTP/1.1 404 Not Found\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            ))
+        }
+        false => Answer::PassOn,
+    })
+    .await;
+    let backend = Backend::production().await;
+    let place = Place::same_store()
+        .set("BUCKET__ENDPOINT", &bucket.endpoint())
+        .set("BACKUP__BASE_URL", "https://fw-backup.example.com");
+    let server = place.on(Server::builder(&backend)).start().await;
+    let product = product_name();
+    let images = publish(&server, &product).await;
+    complete(&server).await;
+    let url = async || server.device().offer(&product, "0.9.0&hardware=rev-a").await.expect("an offer").url;
+    assert!(url().await.starts_with(&bucket.endpoint()));
+
+    gone.store(true, Ordering::Relaxed);
+    let elsewhere = format!("https://fw-backup.example.com/{}", images[2].0);
+    eventually("the link points to the backup", async || (url().await == elsewhere).then_some(())).await;
+    let told = status(&server).await;
+    assert!(told["summary"].as_str().is_some_and(|text| text.contains("held to be gone")), "{told}");
+    gone.store(false, Ordering::Relaxed);
+    eventually("the link points to the bucket", async || {
+        url().await.starts_with(&bucket.endpoint()).then_some(())
+    })
+    .await;
+}
