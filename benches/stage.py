@@ -1,6 +1,6 @@
 """What the benchmarks share: the programs that are measured, what the kernel says of them, and the printed result.
 
-No benchmark by itself; checks, publish and propagation use it. Python 3, standard library only.
+No benchmark by itself; backup, checks, publish and propagation use it. Python 3, standard library only.
 
 Environment: FIRMAMENT_BIN and BASELINE_BIN name programs that were built before; without them the release build of
 this checkout is made. All state is kept in target/bench; everything that was started is stopped at the end.

@@ -18,12 +18,14 @@ pub use verdict::{ConsideredView, ExplainView, PathBody, VerdictView};
 
 mod attachment;
 mod audit;
+mod backup;
 mod check;
 mod device_secret;
 mod rhythm;
 
 pub use attachment::{AttachmentView, NotesBody, SecurityBody};
 pub use audit::{AuditList, AuditPage, AuditView};
+pub use backup::{BackupStatus, LagView, ScrubView};
 pub use check::CheckAnswer;
 pub use device_secret::{
     DeviceCredentialView, DeviceCredentialsBody, DeviceCredentialsView, DeviceSecretBody, DeviceSecretView,
@@ -158,6 +160,9 @@ pub struct ImageView {
     /// The detached signature over the whole file that came with it, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+    /// When it was removed for good; its key is never used again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_at: Option<DateTime<Utc>>,
     /// What the version check only tells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Reason>,

@@ -45,6 +45,7 @@ use crate::{
     version_check::Limits,
 };
 
+pub(crate) mod backup;
 mod certificate;
 mod links;
 mod signal;
@@ -108,9 +109,6 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     };
     let kind = if settings.catalogue.is_some() { "postgres" } else { "sqlite" };
     tracing::info!(kind, "catalogue configured");
-    if settings.backup.is_some() {
-        tracing::warn!("[backup] is set, but this version makes no backup");
-    }
     let (bucket, reader) = open_bucket(&settings, &data_dir).await?;
     tracing::info!(kind = if reader.is_some() { "directory" } else { "s3" }, "bucket configured");
 
@@ -142,7 +140,10 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let (changed, swapped) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let outcomes = Arc::new(Outcomes::default());
     let readiness = Readiness { current: Arc::clone(&current), draining: Arc::new(AtomicBool::new(false)) };
-    let links = Arc::new(make_links(&settings)?);
+    let backup = backup::open(&settings, &catalogue, &bucket).await?;
+    let links = make_links(&settings)?;
+    let (links, elsewhere) = backup::links(&settings, links);
+    let links = Arc::new(links);
     let short = Arc::new(make_short_links(&settings));
     let device_host: Arc<str> = reachable(device_socket.address).to_string().into();
     let publishing = Arc::new(Publishing {
@@ -200,6 +201,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         metrics: Arc::clone(&metrics),
         outcomes: Arc::clone(&outcomes),
         readiness: readiness.clone(),
+        backup: backup.as_ref().map(|backup| backup.handle(settings.backup.as_ref())),
     });
 
     let mut tasks = Tasks::default();
@@ -236,7 +238,15 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
 
     let reconciler =
         |wake: &Arc<Notify>| (Arc::clone(wake), stop.clone(), Arc::clone(&outcomes), Arc::clone(&metrics));
-    let (wake, until, shown, counted) = reconciler(&changed);
+    let (wake, until, shown, counted) = match &backup {
+        // A change wakes both.
+        Some(backup) => {
+            let woken = [Arc::new(Notify::new()), Arc::clone(&backup.wake)];
+            tasks.spawn("wake-ups", done(tasks::pass_on(Arc::clone(&changed), woken.clone(), stop.clone())));
+            reconciler(&woken[0])
+        }
+        None => reconciler(&changed),
+    };
     tasks.spawn("snapshot", done(jobs::run(snapshot_job, wake, until, shown, counted)));
     let keeper = KeeperJob { current: Arc::clone(&current), path: snapshot_file.clone(), kept: None };
     let (wake, until, shown, counted) = reconciler(&swapped);
@@ -247,6 +257,9 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     if let Some(tls) = tls {
         let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
         tasks.spawn("certificate", done(jobs::run(CertificateJob(tls), wake, until, shown, counted)));
+    }
+    if let Some(backup) = &backup {
+        backup.start(&mut tasks, &settings, elsewhere, holder, &reconciler);
     }
     let (wake, until, _, counted) = reconciler(&changed);
     tasks.spawn("catalogue listener", done(listener::run(catalogue, wake, counted, until)));
@@ -279,6 +292,9 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     }
     stop.cancel();
     tasks.end().await;
+    if let Some(backup) = &backup {
+        backup.give_back(holder).await;
+    }
     if let Some(snapshot) = current.get()
         && let Err(error) = keeper::write(&snapshot_file, &snapshot)
     {

@@ -28,6 +28,7 @@ mod problems;
 
 pub use backup::BackupSettings;
 pub use cdn::{Cdn, CdnToken, CdnTokenKind, G2oSettings, SigningKeyName};
+pub use field::size::parse as parse_size;
 
 /// The commented reference of all settings.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");

@@ -21,12 +21,16 @@
 //! # The way of a check
 //! [`http::device`] takes the facts from the query -> snapshot -> [`domain::decide`] -> answer with a link by [`cdn`].
 //!
+//! # The way of a backup
+//! [`backup`] copies each new image to a second bucket, reads both again in time, and heals one from the other.
+//!
 //! # Who may know whom
 //! [`domain`] and [`version_check`] are pure and know nobody; [`http`] never names a database or store client;
 //! [`catalogue`], [`bucket`] and [`cdn`] never name the web framework; only [`app`] sees all. `tests/suite/layering.rs` holds it.
 
 pub mod api;
 pub mod app;
+pub mod backup;
 pub mod bucket;
 pub mod catalogue;
 pub mod cdn;

@@ -1,8 +1,9 @@
 //! The tasks that the process consists of: if one ends, the process does.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind, Result};
 
@@ -39,5 +40,19 @@ impl Tasks {
             tracing::warn!("some tasks did not end in time");
         }
         self.running.abort_all();
+    }
+}
+
+/// Passes each wake-up on to several that wait.
+pub(super) async fn pass_on<const N: usize>(
+    from: Arc<Notify>,
+    to: [Arc<Notify>; N],
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = from.notified() => to.iter().for_each(|each| each.notify_one()),
+            () = stop.cancelled() => return,
+        }
     }
 }

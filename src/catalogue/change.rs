@@ -32,8 +32,9 @@ impl fmt::Display for Actor {
 pub struct Audit {
     /// Who and from where.
     pub actor: Actor,
-    /// The verb: `product.create`, `product.update`, `product.device-secret`, `image.publish`, `channel.promote`, `release.recall`,
-    /// `release.notes`, `release.security`, `release.attach`, `release.detach`, `release.path`.
+    /// The verb: `product.create`, `product.update`, `product.device-secret`, `image.publish`, `image.remove`,
+    /// `channel.promote`, `release.recall`, `release.notes`, `release.security`, `release.attach`, `release.detach`,
+    /// `release.path`.
     pub action: &'static str,
     /// The version concerned, if any.
     pub version: Option<Version>,

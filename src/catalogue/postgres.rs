@@ -4,7 +4,9 @@
 //! - `write`: the changes; each is one transaction that first takes the next revision
 //! - `audit`: the log of the changes, and its chain
 //! - `describe`: what a release says of itself, and its documents
+//! - `copies`: what the backup has
 //! - `leading`: which replica does a duty
+//! - `removal`: removing images for good
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
 //! - `listener`: wake-ups by `LISTEN`
@@ -46,10 +48,12 @@ use crate::{
 };
 
 mod audit;
+mod copies;
 mod describe;
 mod leading;
 mod listener;
 mod read;
+mod removal;
 mod reservation;
 mod schema;
 mod secrets;

@@ -4,7 +4,9 @@
 //! - `write`: the changes
 //! - `audit`: the log of the changes, and its chain
 //! - `describe`: what a release says of itself, and its documents
+//! - `copies`: what the backup has
 //! - `leading`: which replica does a duty
+//! - `removal`: removing images for good
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
 //! - `rows`: how values are stored
@@ -47,9 +49,11 @@ use crate::{
 };
 
 mod audit;
+mod copies;
 mod describe;
 mod leading;
 mod read;
+mod removal;
 mod reservation;
 mod rows;
 mod secrets;

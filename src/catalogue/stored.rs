@@ -24,10 +24,14 @@ use crate::{
 };
 
 mod audit;
+mod copies;
 mod product;
+mod removal;
 
 pub(super) use audit::{AuditRow, audit_hash, audit_page, new_entry, settings_audit};
+pub(super) use copies::CopyRow;
 pub(super) use product::{ProductRow, settings};
+pub(super) use removal::RemovedRow;
 
 pub(super) struct ReleaseRow {
     pub id: Uuid,
@@ -66,6 +70,7 @@ pub(super) struct ImageRow {
     pub created_at: DateTime<Utc>,
     pub facts: Option<serde_json::Value>,
     pub signature: Option<String>,
+    pub removed_at: Option<DateTime<Utc>>,
 }
 
 pub(super) struct PromotionRow {
@@ -259,6 +264,7 @@ impl ImageRow {
             created_at: self.created_at,
             facts: parsed(self.facts.map(serde_json::from_value).transpose())?.map(Arc::new),
             signature: self.signature,
+            removed_at: self.removed_at,
         })
     }
 }

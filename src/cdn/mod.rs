@@ -14,18 +14,20 @@
 //!
 //! What it does not do: purge, verify what the CDN serves, or talk to it at all.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{bucket::ObjectKey, error::Result};
 
 pub mod akamai;
+mod elsewhere;
 pub mod g2o;
 mod presign;
 mod terms;
 
 pub use akamai::{AkamaiSettings, AkamaiToken};
+pub use elsewhere::{Away, Elsewhere};
 pub use presign::Presigner;
 pub use terms::{SEAL_PARAMETER, SHORT_PATH, ShortLinks, Terms, UNSIGNABLE};
 
@@ -42,6 +44,8 @@ pub enum Links {
     Presigned(Presigner),
     /// The device listener: its public URL, or else whatever host the request names.
     Device(Option<String>),
+    /// One of the others, and the backup's base URL for what the bucket does not have.
+    WithBackup(Box<Links>, Arc<Elsewhere>),
 }
 
 /// A link to an image.
@@ -86,6 +90,10 @@ impl Links {
             Self::Device(None) => plain(&["http://", host, DOWNLOAD_PATH, key]),
             Self::AkamaiToken(token) => token.write(url, key, now).map(Some),
             Self::Presigned(presigner) => presigner.write(url, key, now).map(Some),
+            Self::WithBackup(links, elsewhere) => match elsewhere.base_of(key) {
+                Some(base) => plain(&[base, "/", key]),
+                None => links.write(url, key, now, host),
+            },
         }
     }
 }

@@ -99,7 +99,11 @@ impl ShortLinks {
 impl Links {
     /// Whether it can make links that expire.
     pub fn can_sign(&self) -> bool {
-        !matches!(self, Self::Cdn(_))
+        match self {
+            Self::Cdn(_) => false,
+            Self::WithBackup(links, _) => links.can_sign(),
+            _ => true,
+        }
     }
 
     /// Writes a link as [`Self::write`] does, on a product's terms: without a token if it is public, with one that ends
@@ -121,6 +125,11 @@ impl Links {
                 "product {} is private, and the CDN's links carry no token: set [cdn.token], or leave [cdn] out",
                 terms.product
             ))),
+            // A backup's base URL carries no token, so a private image is never sought there.
+            (Self::WithBackup(links, elsewhere), access) => match elsewhere.base_of(key) {
+                Some(_) if access != Some(Access::Private) => self.write(url, key, now, host),
+                _ => links.write_on(url, terms, short, key, now, host),
+            },
             (Self::AkamaiToken(token), Some(Access::Public)) => {
                 [token.base(), "/", key].iter().for_each(|part| url.push_str(part));
                 Ok(None)

@@ -172,7 +172,7 @@ impl ClientCommand {
             Self::Audit(arguments) => arguments.connection().json,
             Self::Health(arguments) => arguments.connection.json,
             Self::Simulate(arguments) => arguments.json,
-            Self::Backup(_) => false,
+            Self::Backup(command) => command.json(),
         }
     }
 
@@ -192,7 +192,7 @@ impl ClientCommand {
             Self::Audit(arguments) => audit::run(arguments, terminal),
             Self::Health(arguments) => health::run(arguments),
             Self::Simulate(arguments) => simulate::run(arguments, terminal),
-            Self::Backup(command) => backup::run(command),
+            Self::Backup(command) => backup::run(command, terminal),
         }
     }
 }
@@ -246,6 +246,10 @@ mod tests {
             "firmament backup sync",
             "firmament backup verify",
             "firmament backup restore",
+            "firmament backup status --json",
+            "firmament backup sync --config f.toml --data-dir d",
+            "firmament backup verify --config f.toml --deep --restart --rate 50MiB",
+            "firmament backup restore --config f.toml --all --product p --dry-run --json",
             "firmament openapi",
             "firmament openapi device",
             "firmament audit --product p",
@@ -288,6 +292,8 @@ mod tests {
             "firmament product device-secret p --rotate --retire",
             "firmament product set p --access secret",
             "firmament audit",
+            "firmament backup verify --restart",
+            "firmament backup verify --deep --rate fast",
             "firmament audit verify --expect-head 7",
             "firmament release security --product p --version 1.4.0",
             "firmament release security --product p --version 1.4.0 --severity bad",

@@ -68,7 +68,7 @@ fn text(releases: &[ReleaseView]) -> String {
         for image in &release.images {
             table.row(vec![
                 release.version.clone(),
-                state.to_owned(),
+                if image.removed_at.is_some() { "removed" } else { state }.to_owned(),
                 names(&image.channels, "-"),
                 names(&image.hardware, "all"),
                 image.filename.clone(),

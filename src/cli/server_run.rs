@@ -69,9 +69,6 @@ fn migrate(arguments: &SettingsArguments) -> Result<()> {
 fn check_config(arguments: &SettingsArguments) -> Result<()> {
     let settings = load(arguments)?;
     print(&settings.redacted()?)?;
-    if settings.backup.is_some() {
-        eprintln!("note: [backup] is set, but this version makes no backup");
-    }
     eprintln!("the settings are valid");
     Ok(())
 }

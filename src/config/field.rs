@@ -42,7 +42,7 @@ pub(super) fn hex_key(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Sizes as numbers of bytes, or as texts such as `50MiB`.
-pub(super) mod size {
+pub mod size {
     use super::*;
 
     const UNITS: [(&str, u64); 7] = [
@@ -71,7 +71,7 @@ pub(super) mod size {
     }
 
     /// A size in bytes; `None` = the text is none.
-    pub(crate) fn parse(text: &str) -> Option<u64> {
+    pub fn parse(text: &str) -> Option<u64> {
         let text = text.trim();
         let (number, unit) = UNITS
             .iter()

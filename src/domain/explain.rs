@@ -18,6 +18,8 @@ pub enum Finding {
     Replaces,
     /// It was recalled.
     Recalled,
+    /// It was removed for good.
+    Removed,
     /// It was never promoted to the channel.
     NotPromoted,
     /// A downgrade withdrew it from the channel.
@@ -96,14 +98,16 @@ pub fn replacement<'a>(
 
 /// Of a release's images, the one that names the hardware, or else the one for all.
 fn image_for<'a>(release: &'a Release, hardware: Option<&str>) -> Option<&'a Image> {
-    let fitting = release.images.iter().filter(|image| image.fits(hardware));
+    let fitting = release.kept().filter(|image| image.fits(hardware));
     fitting.min_by_key(|image| image.hardware.is_empty())
 }
 
 fn off_the_ladder(state: &ProductState, channel: &ChannelName, release: &Release) -> Finding {
-    let mut images = release.images.iter();
+    let mut images = release.kept();
     if release.recall.is_some() {
         Finding::Recalled
+    } else if release.is_removed() {
+        Finding::Removed
     } else if images.clone().any(|image| state.is_promoted(image.id, channel)) {
         Finding::OtherHardware
     } else if images.any(|image| {
@@ -148,6 +152,7 @@ impl Finding {
             Self::Offered => "offered",
             Self::Replaces => "replaces",
             Self::Recalled => "recalled",
+            Self::Removed => "removed",
             Self::NotPromoted => "not-promoted",
             Self::Withdrawn => "withdrawn",
             Self::OtherHardware => "other-hardware",
@@ -166,6 +171,7 @@ impl Finding {
             Self::Offered => "offered: the highest that the device can take".into(),
             Self::Replaces => format!("offered: {running} was recalled, and this is its replacement"),
             Self::Recalled => "recalled: offered to nobody".into(),
+            Self::Removed => "removed for good: its images are gone".into(),
             Self::NotPromoted => format!("not promoted to {channel}"),
             Self::Withdrawn => format!("withdrawn from {channel} by a downgrade"),
             Self::OtherHardware => format!("promoted to {channel}, but without an image for {device}"),

@@ -1,6 +1,7 @@
 //! Which releases of a channel a device may be offered, and which of them it is offered now.
 //!
-//! For one channel and one hardware, the promoted releases that are not recalled and have an image that fits form a
+//! For one channel and one hardware, the promoted releases that are not recalled and have an image that fits and was not
+//! removed form a
 //! ladder, lowest version first. A device that runs version V goes up it:
 //! - it is never offered a version that is not higher than V;
 //! - it never jumps over a floor: beyond the lowest floor above V nothing is offered;
@@ -70,8 +71,7 @@ pub fn ladder<'a>(
     let promotions = state.promotions.iter().filter(|promotion| promotion.channel == *channel);
     let promoted: HashSet<Uuid> = promotions.map(|promotion| promotion.image).collect();
     let releases = state.releases.iter().filter(|release| release.recall.is_none());
-    let images =
-        releases.flat_map(|release| release.images.iter().map(move |image| Candidate { release, image }));
+    let images = releases.flat_map(|release| release.kept().map(move |image| Candidate { release, image }));
     let mut steps: Vec<Candidate<'_>> =
         images.filter(|step| step.image.fits(hardware) && promoted.contains(&step.image.id)).collect();
     // Of one release, the image that names the hardware comes first and is the one that stays.

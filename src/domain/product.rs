@@ -94,6 +94,8 @@ pub struct Image {
     pub facts: Option<Arc<Facts>>,
     /// The detached signature over the whole file that came with it, in base64, as devices get it.
     pub signature: Option<String>,
+    /// Set = removed for good: offered to nobody, its bytes are gone or will be, and its key is never used again.
+    pub removed_at: Option<DateTime<Utc>>,
 }
 
 /// Why and when a release was taken back.
@@ -210,6 +212,18 @@ impl ProductState {
     /// Whether the image is promoted to the channel.
     pub fn is_promoted(&self, image: Uuid, channel: &ChannelName) -> bool {
         self.promotions.iter().any(|p| p.image == image && p.channel == *channel)
+    }
+}
+
+impl Release {
+    /// Its images that were not removed.
+    pub fn kept(&self) -> impl Iterator<Item = &Image> + Clone {
+        self.images.iter().filter(|image| image.removed_at.is_none())
+    }
+
+    /// Whether all its images were removed.
+    pub fn is_removed(&self) -> bool {
+        !self.images.is_empty() && self.kept().next().is_none()
     }
 }
 

@@ -184,6 +184,7 @@ pub(crate) mod tests {
                     created_at: at,
                     facts: None,
                     signature: None,
+                    removed_at: None,
                 })
                 .collect();
             for image in &images {

@@ -73,12 +73,16 @@ impl Publishing {
     /// Promotes all images of a stored release to a channel. Doing it again changes nothing.
     ///
     /// # Errors
-    /// `NotFound` for the product or release, `Refused` with all reasons, or what the catalogue fails with.
+    /// `NotFound` for the product or release, `Conflict` when all images of it were removed, `Refused` with all reasons, or
+    /// what the catalogue fails with.
     pub async fn promote(&self, request: &Promotion) -> Result<Changed> {
         for _ in 0..ATTEMPTS {
             let state = self.product(&request.product).await?;
             let release = release_of(&state, &request.version)?;
-            let images: Vec<_> = release.images.iter().collect();
+            if release.is_removed() {
+                return Err(removed(release));
+            }
+            let images: Vec<_> = release.kept().collect();
             let path = UpgradePath::default();
             let offering = Offering {
                 version: &request.version,
@@ -90,8 +94,7 @@ impl Publishing {
                 version_check::promote(&state, &offering, &request.consent, self.limits)
                     .map_err(Error::refused)?;
             let images: Vec<Uuid> = release
-                .images
-                .iter()
+                .kept()
                 .map(|image| image.id)
                 .filter(|id| !state.is_promoted(*id, &request.channel))
                 .collect();
@@ -238,6 +241,12 @@ pub fn release_of<'a>(state: &'a ProductState, version: &Version) -> Result<&'a 
             format!("product {} has no release {version}{hint}: publish it first", state.product.name),
         )
     })
+}
+
+/// A release that nothing is left of cannot be offered.
+fn removed(release: &Release) -> Error {
+    let message = format!("the images of {} were removed for good: publish a new version", release.version);
+    Error::new(Kind::Conflict, "release-removed", message)
 }
 
 /// What the audit log shows of a promotion.

@@ -47,6 +47,7 @@ impl Publishing {
                 created_at: began,
                 facts: Some(Arc::new(taken.arrived.report.facts.clone())),
                 signature: candidate.signature.as_ref().map(|signature| signature.text()),
+                removed_at: None,
             },
             notes: request.notes.clone(),
             path: candidate.path.clone(),

@@ -14,6 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::BackupMetrics;
 use crate::error::Error;
 
 /// How a check was answered.
@@ -135,6 +136,8 @@ pub struct Metrics {
     last_success: Family<JobLabel, SecondsGauge>,
     /// Objects in the bucket without a row in the catalogue, at the last look.
     pub rowless_objects: Gauge,
+    /// The backup's.
+    pub backup: BackupMetrics,
 }
 
 impl Default for Metrics {
@@ -164,6 +167,7 @@ impl Metrics {
             runs: Family::default(),
             last_success: Family::default(),
             rowless_objects: Gauge::default(),
+            backup: BackupMetrics::register(&mut registry),
             registry: Registry::default(),
         };
         for dependency in [Dependency::Catalogue, Dependency::Bucket] {

@@ -12,8 +12,10 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
+mod backup;
 mod metrics;
 
+pub use backup::BackupMetrics;
 pub use metrics::{Answer, Dependency, Metrics};
 
 /// Starts to log, for the rest of the process.

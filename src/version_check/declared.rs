@@ -114,8 +114,7 @@ pub(super) fn same_bytes(
         return;
     }
     let twin = state.releases.iter().find(|release| {
-        release.version != candidate.version
-            && release.images.iter().any(|image| image.digests.sha256 == sha256)
+        release.version != candidate.version && release.kept().any(|image| image.digests.sha256 == sha256)
     });
     if let Some(twin) = twin {
         findings.add(

@@ -222,6 +222,7 @@ fn provisional(candidate: &Candidate, facts: Option<Arc<Facts>>) -> Image {
         created_at: DateTime::UNIX_EPOCH,
         facts,
         signature: None,
+        removed_at: None,
     }
 }
 
@@ -248,6 +249,15 @@ fn occupancy(
         image.size,
         hex::encode(image.digests.sha256),
     );
+    if let Some(at) = image.removed_at {
+        return Err(Refusal::Conflict(format!(
+            "{version} had an image {} for {}, which was removed for good on {}: a key is never reused; publish a new \
+             version",
+            image.filename,
+            declared::hardware_text(&image.hardware),
+            at.format("%Y-%m-%d"),
+        )));
+    }
     if image.filename != candidate.filename || image.hardware != candidate.hardware {
         return Err(Refusal::Conflict(format!(
             "{there}: a file name and a hardware can be used once in a release; give this image another file name \

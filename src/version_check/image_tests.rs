@@ -78,6 +78,30 @@ fn a_file_name_or_hardware_is_used_once_in_a_release() {
 }
 
 #[test]
+fn a_removed_image_keeps_its_place_for_ever() {
+    let mut state = product(&[("1.0.0", &[&["a"], &["b"]], false)]);
+    state.releases[0].images[0].removed_at = Some(DateTime::UNIX_EPOCH);
+    let refused = |filename, hardware: &[&str], sha256| {
+        let mut again = candidate("1.0.0", filename, hardware);
+        (again.size, again.sha256) = (Some(1), Some([sha256; 32]));
+        match admit(&state, &again, LIMITS) {
+            Err(Refusal::Conflict(message)) => message
+                .contains("was removed for good on 1970-01-01: a key is never reused; publish a new version"),
+            _ => false,
+        }
+    };
+    assert!(refused("0.bin", &["a"], 1), "also the very same bytes");
+    assert!(refused("0.bin", &["c"], 9), "the same name");
+    assert!(refused("9.bin", &["a"], 9), "the same hardware");
+    assert!(!refused("1.bin", &["b"], 9), "this one was not removed");
+    // The bytes themselves may come again, under a new version.
+    state.releases[0].images[1].removed_at = Some(DateTime::UNIX_EPOCH);
+    let mut again = candidate("1.1.0", "0.bin", &["a"]);
+    again.sha256 = Some([1; 32]);
+    assert_eq!(admit(&state, &again, LIMITS), Ok(Admission::New));
+}
+
+#[test]
 fn all_reasons_are_told_at_once() {
     let mut state = product(&[("1.0.0", &[&[]], false), ("2.0.0", &[&["a"]], false)]);
     state.product.settings.hardware = [Hardware::parse("a").expect("valid")].into();

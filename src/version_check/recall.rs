@@ -72,7 +72,7 @@ fn replaces(state: &ProductState, recalled: &Release, replacement: &Version, fin
             format!("{replacement} was recalled itself ({}): name another version", recall.reason),
         );
     }
-    let served: Vec<&BTreeSet<Hardware>> = release.images.iter().map(|image| &image.hardware).collect();
+    let served: Vec<&BTreeSet<Hardware>> = release.kept().map(|image| &image.hardware).collect();
     for image in recalled.images.iter().filter(|image| !covers(&served, image)) {
         findings.add(
             rule::REPLACEMENT_TOO_NARROW,
@@ -84,7 +84,7 @@ fn replaces(state: &ProductState, recalled: &Release, replacement: &Version, fin
     }
     for image in &recalled.images {
         let Some(seen) = image.facts.as_ref().and_then(|facts| facts.security_counter) else { continue };
-        for other in &release.images {
+        for other in release.kept() {
             let meets = other.hardware.is_empty()
                 || image.hardware.is_empty()
                 || !other.hardware.is_disjoint(&image.hardware);

@@ -12,7 +12,7 @@ mod faults;
 mod gateway;
 mod resumable;
 pub(crate) mod store;
-mod wire;
+pub(crate) mod wire;
 
 use store::Store;
 

@@ -20,12 +20,14 @@ use crate::postgres::Database;
 
 mod audit_log;
 mod changes;
+mod copies;
 mod describing;
 mod leading;
 mod on_postgres_only;
 mod on_sqlite_only;
 mod products;
 mod publishing;
+mod removal;
 mod reservations;
 mod secrets;
 mod uploads;
@@ -117,10 +119,23 @@ conformance! {
         concurrent_changes_are_serial_and_a_follower_sees_them_all,
         a_listener_hears_a_change,
         migrating_again_does_nothing;
+    removal:
+        a_removed_image_keeps_its_row_and_is_offered_to_nobody,
+        removing_again_changes_nothing,
+        removing_on_old_facts_is_stale,
+        removed_objects_are_told_until_they_are_gone,
+        a_recalled_release_can_be_removed;
     describing:
         notes_and_security_come_back_exactly,
         documents_are_attached_replaced_and_removed,
         describing_on_old_facts_is_stale_and_an_unknown_release_is_told;
+    copies:
+        every_image_wants_a_copy_and_what_is_lacking_is_counted,
+        a_copy_is_remembered_and_read_again_in_order,
+        damage_is_remembered_until_the_copy_is_right,
+        another_place_has_no_copies,
+        a_deep_verification_is_gone_on_with,
+        a_removed_image_keeps_its_copy_for_the_hold;
     secrets:
         device_secrets_come_back_exactly_and_are_not_told,
         device_secrets_judged_on_old_facts_are_stale;
@@ -185,6 +200,7 @@ fn new_image(reservation: &Reservation, notes: Option<&str>) -> NewImage {
             created_at: a_time(),
             facts: Some(Arc::new(facts())),
             signature: Some("c2ln".to_owned()),
+            removed_at: None,
         },
         reservation: reservation.clone(),
         notes: notes.map(Into::into),

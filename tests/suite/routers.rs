@@ -103,6 +103,7 @@ impl House {
             metrics: Arc::clone(&metrics),
             outcomes: Arc::new(Outcomes::default()),
             readiness,
+            backup: None,
         });
         Self { publisher, device, snapshot, metrics, _directory: directory }
     }

@@ -112,7 +112,7 @@ async fn states(
     let images = sqlx::query_as!(
         ImageRow,
         "select id, release_id, filename, hardware, size, sha256, sha1, md5, etag, created_at,
-                case when $2 then facts end as facts, signature
+                case when $2 then facts end as facts, signature, removed_at
          from images
          where product_id = any($1) order by created_at, id",
         &ids,

@@ -107,7 +107,7 @@ async fn states(
     .await?;
     let images: Vec<ImageRow> = sqlx::query_as(
         "select id, release_id, filename, hardware, size, sha256, sha1, md5, etag, created_at,
-                case when ?2 then facts end as facts, signature
+                case when ?2 then facts end as facts, signature, removed_at
          from images
          where product_id in (select value from json_each(?1)) order by created_at, id",
     )

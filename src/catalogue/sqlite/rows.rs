@@ -5,7 +5,8 @@ use sqlx::{FromRow, Result, Row, sqlite::SqliteRow};
 use uuid::{Uuid, fmt::Hyphenated};
 
 use super::super::stored::{
-    AttachmentRow, AuditRow, ImageRow, ProductRow, PromotionRow, ReleaseRow, ReservationRow, UploadRow,
+    AttachmentRow, AuditRow, CopyRow, ImageRow, ProductRow, PromotionRow, ReleaseRow, RemovedRow,
+    ReservationRow, UploadRow,
 };
 
 /// A list for `json_each`, or for a column.
@@ -33,11 +34,11 @@ fn value(row: &SqliteRow, column: &str) -> Result<serde_json::Value> {
     decoded(column, serde_json::from_str(row.try_get(column)?))
 }
 
-fn time(row: &SqliteRow, column: &str) -> Result<DateTime<Utc>> {
+pub(super) fn time(row: &SqliteRow, column: &str) -> Result<DateTime<Utc>> {
     decoded(column, DateTime::from_timestamp_micros(row.try_get(column)?).ok_or("the time is out of range"))
 }
 
-fn optional_time(row: &SqliteRow, column: &str) -> Result<Option<DateTime<Utc>>> {
+pub(super) fn optional_time(row: &SqliteRow, column: &str) -> Result<Option<DateTime<Utc>>> {
     match row.try_get::<Option<i64>, _>(column)? {
         Some(_) => Ok(Some(time(row, column)?)),
         None => Ok(None),
@@ -110,6 +111,21 @@ impl FromRow<'_, SqliteRow> for ImageRow {
                 None => None,
             },
             signature: row.try_get("signature")?,
+            removed_at: optional_time(row, "removed_at")?,
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for RemovedRow {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            id: id(row, "id")?,
+            product: row.try_get("product")?,
+            version: row.try_get("version")?,
+            filename: row.try_get("filename")?,
+            size: row.try_get("size")?,
+            sha256: row.try_get("sha256")?,
+            removed_at: time(row, "removed_at")?,
         })
     }
 }
@@ -173,6 +189,28 @@ impl FromRow<'_, SqliteRow> for AuditRow {
             verdict: value(row, "verdict")?,
             previous: row.try_get("previous")?,
             hash: row.try_get("hash")?,
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for CopyRow {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            id: id(row, "id")?,
+            product: row.try_get("product")?,
+            version: row.try_get("version")?,
+            filename: row.try_get("filename")?,
+            hardware: list(row, "hardware")?,
+            size: row.try_get("size")?,
+            sha256: row.try_get("sha256")?,
+            sha1: row.try_get("sha1")?,
+            md5: row.try_get("md5")?,
+            etag: row.try_get("etag")?,
+            created_at: time(row, "created_at")?,
+            copied_at: optional_time(row, "copied_at")?,
+            verified_at: optional_time(row, "verified_at")?,
+            primary_damage: row.try_get("primary_damage")?,
+            backup_damage: row.try_get("backup_damage")?,
         })
     }
 }

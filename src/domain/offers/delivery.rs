@@ -12,7 +12,7 @@ pub(super) const PRIVATE: u32 = 2;
 pub(super) const AUTHENTICATES: u32 = 4;
 pub(super) const SHORT_LINKS: u32 = 8;
 
-pub(super) const RECALLED: u32 = 1;
+pub(super) const GONE: u32 = 1;
 
 /// How many letters of a short id are the image's own.
 pub(super) const ID: usize = 8;
@@ -23,8 +23,8 @@ const ENTRY: usize = ID + 2 * SHORT;
 pub struct ShortImage<'a> {
     /// Where it is in the bucket.
     pub key: &'a str,
-    /// Its release was taken back.
-    pub recalled: bool,
+    /// Its release was taken back, or it was removed.
+    pub gone: bool,
 }
 
 /// The bits of a product's settings.
@@ -89,7 +89,7 @@ impl ProductOffers {
                 std::cmp::Ordering::Equal => {
                     let state = block.short(at + ID + SHORT);
                     let key = block.text(block.short(at + ID));
-                    return Some(ShortImage { key, recalled: state & RECALLED as usize != 0 });
+                    return Some(ShortImage { key, gone: state & GONE as usize != 0 });
                 }
             }
         }
@@ -126,18 +126,18 @@ mod tests {
     }
 
     #[test]
-    fn all_images_have_a_short_link_and_a_recall_shows() {
+    fn all_images_have_a_short_link_and_what_is_gone_shows() {
         let delivery =
             serde_json::json!({ "access": "private", "authenticate_devices": true, "link": "short" });
         let offers = packed(delivery, two());
         assert!(offers.is_private() && offers.authenticates_devices() && offers.has_short_links());
         assert_eq!(offers.secrets(), [[7; 32], [8; 32]].concat());
-        for (key, recalled) in
+        for (key, gone) in
             [("thermo-x/1.0.0/0.bin", true), ("thermo-x/1.1.0/0.bin", false), ("thermo-x/1.1.0/1.bin", false)]
         {
             let id = credential::short_id("thermo-x", key);
             let (_, rest) = credential::split_short_id(&id).expect("whole");
-            assert_eq!(offers.short_image(rest), Some(ShortImage { key, recalled }));
+            assert_eq!(offers.short_image(rest), Some(ShortImage { key, gone }));
         }
         assert_eq!(offers.short_image("00000000"), None);
         for (_, offer) in offers.channel("stable").expect("there").all() {

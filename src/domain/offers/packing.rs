@@ -78,7 +78,7 @@ fn of_channel<'a>(state: &'a ProductState, channel: &ChannelName) -> ByHardware<
     let promoted = state.promotions.iter().filter(|promotion| promotion.channel == *channel);
     let named: BTreeSet<&str> = promoted
         .filter_map(|promotion| state.image(promotion.image))
-        .filter(|(release, _)| release.recall.is_none())
+        .filter(|(release, image)| release.recall.is_none() && image.removed_at.is_none())
         .flat_map(|(_, image)| image.hardware.iter().map(Hardware::as_str))
         .collect();
     let steps = |hardware| steps_that_count(&ladder(state, channel, hardware));
@@ -89,11 +89,8 @@ fn of_channel<'a>(state: &'a ProductState, channel: &ChannelName) -> ByHardware<
 }
 
 fn by_hardware<'a>(releases: &[&'a Release]) -> ByHardware<'a> {
-    let images = || {
-        releases
-            .iter()
-            .flat_map(|&release| release.images.iter().map(move |image| Candidate { release, image }))
-    };
+    let images =
+        || releases.iter().flat_map(|&release| release.kept().map(move |image| Candidate { release, image }));
     let any: Vec<_> = images().filter(|candidate| candidate.image.hardware.is_empty()).take(1).collect();
     let named = images().flat_map(|candidate| {
         candidate.image.hardware.iter().map(move |hardware| (hardware.as_str(), vec![candidate]))
@@ -246,11 +243,12 @@ impl<'a> Packing<'a> {
         self.here(IMAGES_AT);
         self.short(images.len());
         let mut places = Vec::with_capacity(images.len());
-        for (id, release, _) in &images {
+        for (id, release, image) in &images {
             self.bytes.extend_from_slice(id.as_bytes());
             places.push(self.bytes.len());
             self.short(0);
-            self.short(if release.recall.is_some() { delivery::RECALLED as usize } else { 0 });
+            let gone = release.recall.is_some() || image.removed_at.is_some();
+            self.short(if gone { delivery::GONE as usize } else { 0 });
         }
         for ((_, release, image), place) in images.into_iter().zip(places) {
             self.here(place);

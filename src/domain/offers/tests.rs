@@ -1,5 +1,7 @@
 //! What a device is offered, by the packed form; the rule itself is tested with the ladder.
 
+use chrono::DateTime;
+
 use super::*;
 use crate::domain::{
     CacheLifetime, ChannelName, PollInterval, ProductState,
@@ -61,6 +63,25 @@ fn an_image_that_is_not_promoted_is_not_offered() {
     let mut state = product(&[("1.0.0", &[&[]], false), ("2.0.0", &[&[]], false)]);
     state.promotions.pop();
     assert_eq!(offered(&state, None), Some(("1.0.0".into(), "0.bin".into())));
+}
+
+#[test]
+fn a_removed_image_is_not_offered_and_replaces_nothing() {
+    let mut state =
+        product(&[("1.0.0", &[&[]], false), ("2.0.0", &[&["a"], &[]], false), ("3.0.0", &[&[]], true)]);
+    state.releases[2].recall.as_mut().expect("recalled").replacement = Some(version("2.0.0"));
+    let replacement = |state: &ProductState, hardware| {
+        let offers = ProductOffers::of(state);
+        offers.replacement(&version("3.0.0"), hardware).map(|offer| offer.filename().to_owned())
+    };
+    assert_eq!(offered(&state, Some("a")), Some(("2.0.0".into(), "0.bin".into())));
+    assert_eq!(replacement(&state, Some("a")).as_deref(), Some("0.bin"));
+    state.releases[1].images[0].removed_at = Some(DateTime::UNIX_EPOCH);
+    assert_eq!(offered(&state, Some("a")), Some(("2.0.0".into(), "1.bin".into())));
+    assert_eq!(replacement(&state, Some("a")).as_deref(), Some("1.bin"));
+    state.releases[1].images[1].removed_at = Some(DateTime::UNIX_EPOCH);
+    assert_eq!(offered(&state, Some("a")), Some(("1.0.0".into(), "0.bin".into())));
+    assert_eq!(replacement(&state, None), None);
 }
 
 #[test]

@@ -38,7 +38,7 @@ use crate::{
         (status = 401, description = "A private image, and neither seal nor credential", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The seal has ended: check again", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such image", body = Problem, content_type = "application/problem+json"),
-        (status = 410, description = "The image's release was recalled: check again", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The image was recalled or removed: check again", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "No snapshot yet", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -59,11 +59,11 @@ pub async fn short(
         .into());
     };
     access::permit(product, image.key, query.as_deref(), &headers)?;
-    if image.recalled {
+    if image.gone {
         return Err(Error::new(
             Kind::Gone,
-            "image-recalled",
-            "this image was taken back: drop what you have loaded of it, and check again",
+            "image-gone",
+            "this image was taken back or removed: drop what you have loaded of it, and check again",
         )
         .into());
     }

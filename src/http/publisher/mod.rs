@@ -18,6 +18,7 @@
 //! | `GET /v1/products/{product}/releases`, `…/releases/{version}` | read | releases |
 //! | `GET /v1/products/{product}/explain` | read | what a device is offered, and why |
 //! | `GET /v1/products/{product}/audit`, `/v1/audit` | read | the audit log |
+//! | `GET /v1/backup`, `POST /v1/backup/sync` | read, admin | how the backup is doing; copy now |
 //! | `GET /v1/status` | read | the reconcilers' last outcomes |
 //! | `GET /metrics` | none | Prometheus text |
 //! | `POST …/images/direct`, `POST /v1/uploads/{id}/complete` | publish | direct upload |
@@ -56,6 +57,7 @@ use crate::{
 
 mod attachments;
 mod audit;
+mod backup;
 mod describe;
 mod device_secret;
 mod direct;
@@ -69,6 +71,8 @@ mod releases;
 mod stated;
 mod tus;
 mod view;
+
+pub use backup::BackupHandle;
 
 /// The largest JSON body, in bytes.
 const LARGEST_JSON: usize = 64 * 1024;
@@ -92,6 +96,8 @@ pub struct PublisherState {
     pub outcomes: Arc<Outcomes>,
     /// For `/readyz`.
     pub readiness: Readiness,
+    /// The backup; `None` = none is set.
+    pub backup: Option<BackupHandle>,
 }
 
 impl FromRef<PublisherState> for Readiness {
@@ -161,6 +167,8 @@ fn routes() -> OpenApiRouter<PublisherState> {
         ))
         .routes(routes!(audit::audit))
         .routes(routes!(audit::audit_of_all))
+        .routes(routes!(backup::backup))
+        .routes(routes!(backup::sync_backup))
         .routes(routes!(operations::status))
         .routes(routes!(operations::metrics))
         .routes(routes!(health::livez))

@@ -132,8 +132,9 @@ pub(super) fn image(
     let key = ObjectKey::image(&known.product.name, &release.version, &image.filename);
     let short = known.product.settings.delivery.link == LinkKind::Short;
     let short_id = short.then(|| credential::short_id(known.product.name.as_str(), key.as_str()));
-    // What was promoted before a recall is offered nowhere now.
-    let offered = |promotion: &&Promotion| promotion.image == image.id && release.recall.is_none();
+    // What was promoted before a recall or a removal is offered nowhere now.
+    let stays = release.recall.is_none() && image.removed_at.is_none();
+    let offered = |promotion: &&Promotion| promotion.image == image.id && stays;
     let promotions = known.promotions.iter().filter(offered);
     Ok(ImageView {
         product: known.product.name.to_string(),
@@ -144,13 +145,18 @@ pub(super) fn image(
         sha256: hex::encode(image.digests.sha256),
         sha1: hex::encode(image.digests.sha1),
         md5: hex::encode(image.digests.md5),
-        url: link(state, &known.product, (short_id.as_deref(), key.as_str()))?,
+        url: if image.removed_at.is_none() {
+            link(state, &known.product, (short_id.as_deref(), key.as_str()))?
+        } else {
+            String::new()
+        },
         key: key.as_str().to_owned(),
         etag: image.etag.clone(),
         created_at: image.created_at,
         channels: promotions.map(|promotion| promotion.channel.to_string()).collect(),
         facts: image.facts.as_deref().cloned(),
         signature: image.signature.clone(),
+        removed_at: image.removed_at,
         warnings: Vec::new(),
     })
 }

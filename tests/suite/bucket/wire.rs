@@ -8,7 +8,7 @@ use tokio::{
 };
 
 /// What to do with a request.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Send this text.
     Text(String),
     /// Say nothing, and keep the connection.
@@ -17,17 +17,21 @@ pub(super) enum Answer {
     PassOn,
     /// Let the gateway do it, and cut the connection.
     Lose,
+    /// Reset the connection without asking anybody.
+    Reset,
+    /// Let the gateway do it, and change the last byte of what it says.
+    Corrupt,
 }
 
 /// A server on loopback and the heads of all requests that it got.
-pub(super) struct Server {
-    pub(super) port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     /// `answer` sees a request's head: its first line and headers.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         upstream: String,
         answer: impl Fn(&str) -> Answer + Send + Sync + 'static,
     ) -> Self {
@@ -44,11 +48,11 @@ impl Server {
         Self { port, heads }
     }
 
-    pub(super) fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn heads(&self) -> Vec<String> {
+    pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().expect("no holder panics").clone()
     }
 }
@@ -66,6 +70,17 @@ async fn serve(
         Answer::Text(text) => client.write_all(text.as_bytes()).await.ok()?,
         Answer::Silence => std::future::pending().await,
         Answer::PassOn => client.write_all(&pass_on(&head, &body, upstream).await?).await.ok()?,
+        Answer::Reset => {
+            client.set_zero_linger().ok()?;
+            return None;
+        }
+        Answer::Corrupt => {
+            let mut answer = pass_on(&head, &body, upstream).await?;
+            if let Some(last) = answer.last_mut() {
+                *last ^= 1;
+            }
+            client.write_all(&answer).await.ok()?;
+        }
         Answer::Lose => drop(pass_on(&head, &body, upstream).await?),
     }
     client.shutdown().await.ok()
@@ -106,7 +121,7 @@ async fn request(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
 }
 
 /// A header of a request's head.
-pub(super) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().skip(1).find_map(|line| {
         let (found, value) = line.split_once(": ")?;
         found.eq_ignore_ascii_case(name).then_some(value)

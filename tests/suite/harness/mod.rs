@@ -9,6 +9,7 @@
 //! - [`tus`]: tus 1.0, by hand
 //! - [`raw`]: HTTP as no well-behaved client sends it
 //! - [`command`]: the binary's client commands
+//! - [`backup`]: a place for a backup, and a look into it
 //!
 //! Nothing here sleeps and hopes: [`eventually`] waits for a condition, generously, and fails with its name.
 
@@ -16,8 +17,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub mod backup;
 pub mod client;
 pub mod command;
+#[allow(dead_code, reason = "the tests of purges, on another branch, use all of it")]
 pub mod edge;
 pub mod link;
 pub mod proxy;

@@ -2,6 +2,10 @@
 
 mod attachments;
 mod audit;
+mod backup;
+mod backup_faults;
+mod backup_heal;
+mod backup_rclone;
 mod check;
 mod commands;
 mod crash;
