@@ -7,6 +7,7 @@
 //! - `leading`: which replica does a duty
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
+//! - `following`: what snapshots are kept equal by
 //! - `listener`: wake-ups by `LISTEN`
 //! - `schema`: migrations
 //!
@@ -46,6 +47,7 @@ use crate::{
 
 mod audit;
 mod describe;
+mod following;
 mod leading;
 mod listener;
 mod read;

@@ -7,6 +7,7 @@
 //! - `leading`: which replica does a duty
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
+//! - `following`: what snapshots are kept equal by
 //! - `rows`: how values are stored
 //!
 //! # Invariants
@@ -48,6 +49,7 @@ use crate::{
 
 mod audit;
 mod describe;
+mod following;
 mod leading;
 mod read;
 mod reservation;

@@ -5,7 +5,8 @@ use sqlx::{FromRow, Result, Row, sqlite::SqliteRow};
 use uuid::{Uuid, fmt::Hyphenated};
 
 use super::super::stored::{
-    AttachmentRow, AuditRow, ImageRow, ProductRow, PromotionRow, ReleaseRow, ReservationRow, UploadRow,
+    AttachmentRow, AuditRow, ImageRow, OfferedRow, ProductRow, PromotionRow, ReleaseRow, ReservationRow,
+    UploadRow,
 };
 
 /// A list for `json_each`, or for a column.
@@ -109,6 +110,17 @@ impl FromRow<'_, SqliteRow> for ImageRow {
                 None => None,
             },
             signature: row.try_get("signature")?,
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for OfferedRow {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            product_id: id(row, "product_id")?,
+            channel: row.try_get("channel")?,
+            images: row.try_get("images")?,
+            promoted_at: time(row, "promoted_at")?,
         })
     }
 }
