@@ -72,7 +72,9 @@ async fn outage(kind: Outage) {
     let home = second.home().clone();
     let kept = second.data_dir().join("snapshot");
     eventually("the snapshot on disk", async || {
-        String::from_utf8_lossy(&std::fs::read(&kept).ok()?).contains(&product).then_some(())
+        // Not the one from before the publish.
+        let image = format!("{product}/1.0.0/");
+        String::from_utf8_lossy(&std::fs::read(&kept).ok()?).contains(&image).then_some(())
     })
     .await;
     second.kill();
