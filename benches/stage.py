@@ -93,11 +93,11 @@ def free_port():
 class Process:
     """A program in the background, and what the kernel says of it."""
 
-    def __init__(self, command, log, environment=None):
+    def __init__(self, command, log, environment=None, stdin=subprocess.DEVNULL):
         with open(log, "wb") as output:
             # pylint: disable=consider-using-with
             self.process = subprocess.Popen(
-                command, cwd=log.parent, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                command, cwd=log.parent, env=environment, stdin=stdin, stdout=output, stderr=output
             )
         self.log = log
         at_end(self.stop)
@@ -127,6 +127,11 @@ class Process:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
+    def resident_mebibytes(self):
+        """The memory that is resident now (VmRSS)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
+
     def peak_mebibytes(self):
         """The most memory that was resident at once (VmHWM)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
@@ -147,7 +152,9 @@ class Server(Process):
         }
         environment.update({f"FIRMAMENT__{key}": value for key, value in settings.items()})
         super().__init__([binary, "serve", "--data-dir", str(data_dir)], data_dir / "server.log", environment)
-        self.wait_for(self.device)
+        # What is asked of a device listener with TLS is not of a kind that `ask` can ask.
+        if "DEVICE__TLS__CERTIFICATE" not in settings:
+            self.wait_for(self.device)
         self.wait_for(self.publisher)
 
     def create_product(self, name):
@@ -165,11 +172,15 @@ def ask(port, path, method="GET", body=None, headers=None):
         return response.status, response.headers, response.read()
 
 
+def services_environment():
+    """What the scripts of tests/services need to work on our state, not on that of the tests."""
+    return {**os.environ, "SERVICES_DIR": str(STATE / "services")}
+
+
 def service(name):
     """Starts one of tests/services, anew and with state of its own, and returns where it is."""
-    script, state = str(SERVICES / name), STATE / "services"
-    state.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "SERVICES_DIR": str(state)}
+    script, environment = str(SERVICES / name), services_environment()
+    Path(environment["SERVICES_DIR"]).mkdir(parents=True, exist_ok=True)
     for action in ("clean", "start"):
         if subprocess.run([script, action], env=environment, check=False).returncode:
             die(f"{script} {action} failed")

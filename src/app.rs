@@ -118,9 +118,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     match keeper::read(&snapshot_file) {
         Ok(Some(snapshot)) => {
             tracing::info!(revision = snapshot.revision.0, "snapshot read from disk");
-            metrics.snapshot_from_disk.set(1);
-            metrics.snapshot_revision.set(i64::try_from(snapshot.revision.0).unwrap_or(i64::MAX));
-            metrics.snapshot_products.set(i64::try_from(snapshot.product_count()).unwrap_or(i64::MAX));
+            metrics.snapshot(&snapshot, true);
             current.set_from_disk(snapshot);
         }
         Ok(None) => tracing::info!("no snapshot on disk"),
@@ -212,6 +210,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         metrics: Arc::clone(&metrics),
         migrate,
         known: None,
+        begun: None,
     };
     let patience = if current.get().is_some() { FIRST_ANSWER_WITH_SNAPSHOT } else { FIRST_ANSWER };
     let (snapshot, ()) =

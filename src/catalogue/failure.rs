@@ -64,6 +64,8 @@ impl From<sqlx::Error> for Error {
         let may_pass = match &error {
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
+            // What a proxy says that accepts connections while the server behind it is away.
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
@@ -139,6 +141,7 @@ mod tests {
         let error = Error::from(sqlx::Error::PoolTimedOut);
         assert_eq!((error.kind(), error.code()), (Kind::Unavailable, "catalogue-unavailable"));
         assert_eq!(error.retry_delay(), Some(RETRY_AFTER));
+        assert_eq!(Error::from(sqlx::Error::Protocol("0x00".into())).kind(), Kind::Unavailable);
         assert_eq!(Error::from(sqlx::Error::RowNotFound).kind(), Kind::Internal);
     }
 }

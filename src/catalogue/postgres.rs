@@ -9,6 +9,7 @@
 //! - `removal`: removing images for good
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
+//! - `following`: what snapshots are kept equal by
 //! - `listener`: wake-ups by `LISTEN`
 //! - `secrets`: what devices are known by
 //! - `schema`: migrations
@@ -18,6 +19,8 @@
 //! - Every call ends: acquiring a connection, each statement, each wait for a lock and the whole call have limits. A
 //!   connection whose call was cut off, by its limit or because the caller went away, is closed and not reused:
 //!   nobody knows what it would answer next, or whether the network still carries it.
+//! - A connection that fell silent (a failover, a firewall that forgot it) costs a call [`ALIVE_WITHIN`] and is replaced; it
+//!   never keeps its place in the pool, not even when it fell silent on its way back there.
 //! - No statement depends on session state, but for the limits set when connecting.
 //!
 //! Statements are checked while compiling, against `.sqlx`; `tests/sqlx` renews that folder.
@@ -28,7 +31,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    PgPool, Postgres,
+    Connection as _, PgConnection, PgPool, Postgres,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -50,6 +53,7 @@ use crate::{
 mod audit;
 mod copies;
 mod describe;
+mod following;
 mod leading;
 mod listener;
 mod read;
@@ -66,6 +70,10 @@ const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
 /// How long a call may take once it has a connection. Longer than the server's own limits, so that these, whose errors
 /// say more, come first; it decides only when the server cannot be heard any more.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long a connection may take to show that its peer is still there, before a call and after it. Less than
+/// [`ACQUIRE_WITHIN`], so that there is time for a new one.
+const ALIVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The server's limits for each session. A statement of ours takes milliseconds.
 const SESSION_LIMITS: [(&str, &str); 3] =
@@ -113,6 +121,9 @@ impl PostgresCatalogue {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_WITHIN)
+            // The pool's own test has no limit but that of acquiring, which leaves no time for a new connection.
+            .test_before_acquire(false)
+            .before_acquire(|connection, _| Box::pin(is_alive(connection)))
             .connect_lazy_with(options.clone().options(SESSION_LIMITS));
         Ok(Self { pool, options, listener_quiet: LISTENER_QUIET })
     }
@@ -139,6 +150,13 @@ impl PostgresCatalogue {
     }
 }
 
+/// Whether the server answers on a connection that was idle. An error has the pool close it without a farewell, which would
+/// be waited for too, and connect anew.
+async fn is_alive(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    timeout(ALIVE_WITHIN, connection.ping()).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+    Ok(true)
+}
+
 /// A connection during one call; closed unless the call came to its end.
 struct Session {
     connection: PoolConnection<Postgres>,
@@ -154,7 +172,12 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if !self.sound {
+        if self.sound {
+            // What sqlx does by itself when a connection is dropped, but without a limit: it would wait for the answer of
+            // a peer that has vanished until TCP gives up, and the place in the pool with it. Given up here, the
+            // connection is closed.
+            tokio::spawn(timeout(ALIVE_WITHIN, self.connection.return_to_pool()));
+        } else {
             self.connection.close_on_drop();
         }
     }

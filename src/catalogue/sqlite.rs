@@ -9,6 +9,7 @@
 //! - `removal`: removing images for good
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
+//! - `following`: what snapshots are kept equal by
 //! - `rows`: how values are stored
 //!
 //! # Invariants
@@ -51,6 +52,7 @@ use crate::{
 mod audit;
 mod copies;
 mod describe;
+mod following;
 mod leading;
 mod read;
 mod removal;

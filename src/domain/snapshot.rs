@@ -14,7 +14,7 @@ use std::{
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
-use super::{ProductOffers, ProductState, ShortImage, credential};
+use super::{AuditHash, ProductOffers, ProductState, ShortImage, credential};
 
 /// The catalogue's count of changes; grows by one with each committed change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,11 +29,14 @@ const SHARDS: usize = 256;
 pub struct Snapshot {
     /// Everything up to this revision is in it.
     pub revision: Revision,
+    /// Which catalogue it is of: the hash of the audit entry at that revision; `None` = not known.
+    pub mark: Option<AuditHash>,
     shards: Box<[Arc<HashTable<ProductOffers>>]>,
     hasher: RandomState,
     count: usize,
     /// The products whose images short links may name, by the letters of theirs in these links.
     tags: Arc<BTreeSet<(String, String)>>,
+    bytes: usize,
 }
 
 impl Default for Snapshot {
@@ -41,10 +44,12 @@ impl Default for Snapshot {
         let shards = (0..SHARDS).map(|_| Arc::default()).collect();
         Self {
             revision: Revision::default(),
+            mark: None,
             shards,
             hasher: RandomState::new(),
             count: 0,
             tags: Arc::default(),
+            bytes: 0,
         }
     }
 }
@@ -61,16 +66,22 @@ impl Snapshot {
         self.count
     }
 
+    /// How many bytes the blocks of all products have.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// All products, in no order.
     pub fn products(&self) -> impl Iterator<Item = &ProductOffers> {
         self.shards.iter().flat_map(|shard| shard.iter())
     }
 
-    /// A newer snapshot: the given products replaced or added, all others shared with this one.
+    /// A newer snapshot, not marked: the given products replaced or added, all others shared with this one.
     #[must_use]
     pub fn with(&self, revision: Revision, changed: &[ProductState]) -> Self {
         let mut newer = self.clone();
         newer.revision = revision;
+        newer.mark = None;
         for state in changed {
             newer.put(ProductOffers::of(state));
         }
@@ -107,10 +118,14 @@ impl Snapshot {
         self.tag(&offers);
         let hash = self.hash(offers.name());
         let hasher = self.hasher.clone();
+        self.bytes += offers.as_bytes().len();
         // Copied only while an older snapshot shares it.
         let shard = Arc::make_mut(&mut self.shards[shard(hash)]);
         match shard.find_mut(hash, |known| known.is_named(offers.name().as_bytes())) {
-            Some(known) => *known = offers,
+            Some(known) => {
+                self.bytes -= known.as_bytes().len();
+                *known = offers;
+            }
             None => {
                 shard.insert_unique(hash, offers, |known| hasher.hash_one(known.name()));
                 self.count += 1;
@@ -131,6 +146,7 @@ fn shard(hash: u64) -> usize {
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Self) -> bool {
         self.revision == other.revision
+            && self.mark == other.mark
             && self.count == other.count
             && self.products().all(|product| other.product(product.name()) == Some(product))
     }
@@ -252,6 +268,8 @@ pub(crate) mod tests {
             second.revision,
             second.products().map(|product| ProductOffers::from_bytes(product.as_bytes())),
         );
+        let sum: usize = second.products().map(|product| product.as_bytes().len()).sum();
+        assert_eq!((second.bytes(), restored.bytes()), (sum, sum));
         assert_eq!(restored, second);
         assert_ne!(restored, first);
     }

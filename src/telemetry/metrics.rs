@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 
 use super::BackupMetrics;
-use crate::error::Error;
+use crate::{domain::Snapshot, error::Error};
 
 /// How a check was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,12 +122,10 @@ pub struct Metrics {
     pub uploads: Gauge,
     /// Bytes of images served by the device listener.
     pub download_bytes: Counter,
-    /// The snapshot's revision.
-    pub snapshot_revision: Gauge,
-    /// Products in the snapshot.
-    pub snapshot_products: Gauge,
-    /// 1 while the snapshot is the one from disk.
-    pub snapshot_from_disk: Gauge,
+    snapshot_revision: Gauge,
+    snapshot_products: Gauge,
+    snapshot_bytes: Gauge,
+    snapshot_from_disk: Gauge,
     snapshot_age: SecondsGauge,
     /// How often the connection that hears of changes was lost.
     pub listener_lost: Counter,
@@ -160,6 +158,7 @@ impl Metrics {
             download_bytes: Counter::default(),
             snapshot_revision: Gauge::default(),
             snapshot_products: Gauge::default(),
+            snapshot_bytes: Gauge::default(),
             snapshot_from_disk: Gauge::default(),
             snapshot_age: Gauge::default(),
             listener_lost: Counter::default(),
@@ -191,6 +190,11 @@ impl Metrics {
             metrics.snapshot_revision.clone(),
         );
         registry.register("snapshot_products", "Products in the snapshot", metrics.snapshot_products.clone());
+        registry.register(
+            "snapshot_bytes",
+            "Bytes of what the snapshot's products offer, as packed for checks; without the table that finds them",
+            metrics.snapshot_bytes.clone(),
+        );
         registry.register(
             "snapshot_from_disk",
             "1 while checks are answered from the snapshot kept on disk, not yet confirmed by the catalogue",
@@ -253,6 +257,15 @@ impl Metrics {
             let now = chrono::Utc::now().timestamp_millis() as f64 / 1000.0;
             self.last_success.get_or_create(&JobLabel { job }).set(now);
         }
+    }
+
+    /// Shows the snapshot that answers checks, and whether it is the one from disk, which the catalogue has not confirmed.
+    pub fn snapshot(&self, snapshot: &Snapshot, from_disk: bool) {
+        let gauge = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge(&self.snapshot_revision, snapshot.revision.0);
+        gauge(&self.snapshot_products, snapshot.product_count() as u64);
+        gauge(&self.snapshot_bytes, snapshot.bytes() as u64);
+        gauge(&self.snapshot_from_disk, from_disk.into());
     }
 
     /// Everything in the OpenMetrics text format. `snapshot_age` is since the catalogue's last confirmation.

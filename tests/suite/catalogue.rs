@@ -22,6 +22,7 @@ mod audit_log;
 mod changes;
 mod copies;
 mod describing;
+mod following;
 mod leading;
 mod on_postgres_only;
 mod on_sqlite_only;
@@ -113,6 +114,10 @@ conformance! {
         an_upload_that_is_written_to_does_not_expire,
         an_expired_upload_is_gone_and_can_be_claimed,
         a_taken_upload_takes_no_more;
+    following:
+        a_page_holds_what_is_offered_and_no_more,
+        pages_are_marked_and_in_order,
+        another_history_has_another_hash;
     changes:
         pages_tell_everything_in_order,
         a_product_that_changed_is_told_once_with_all_it_has,

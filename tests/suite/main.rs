@@ -3,6 +3,7 @@
 
 mod bucket;
 mod catalogue;
+mod following;
 mod harness;
 mod layering;
 mod linearizable;

@@ -60,6 +60,7 @@ impl House {
             metrics: Arc::clone(&metrics),
             migrate: true,
             known: None,
+            begun: None,
         };
         snapshot.pass().await.expect("migrates and reads");
         let links = Arc::new(Links::Cdn("https://fw.example.com".into()));

@@ -91,7 +91,7 @@ pub(super) async fn changes(connection: &mut PgConnection, since: Revision, limi
     Ok(Changes { products, revision, more })
 }
 
-async fn states(
+pub(super) async fn states(
     connection: &mut PgConnection,
     products: Vec<Product>,
     with_facts: bool,

@@ -88,7 +88,7 @@ pub(super) async fn changes(
     Ok(Changes { products, revision, more })
 }
 
-async fn states(
+pub(super) async fn states(
     connection: &mut SqliteConnection,
     products: Vec<Product>,
     with_facts: bool,

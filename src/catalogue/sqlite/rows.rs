@@ -5,7 +5,7 @@ use sqlx::{FromRow, Result, Row, sqlite::SqliteRow};
 use uuid::{Uuid, fmt::Hyphenated};
 
 use super::super::stored::{
-    AttachmentRow, AuditRow, CopyRow, ImageRow, ProductRow, PromotionRow, ReleaseRow, RemovedRow,
+    AttachmentRow, AuditRow, CopyRow, ImageRow, OfferedRow, ProductRow, PromotionRow, ReleaseRow, RemovedRow,
     ReservationRow, UploadRow,
 };
 
@@ -126,6 +126,17 @@ impl FromRow<'_, SqliteRow> for RemovedRow {
             size: row.try_get("size")?,
             sha256: row.try_get("sha256")?,
             removed_at: time(row, "removed_at")?,
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for OfferedRow {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            product_id: id(row, "product_id")?,
+            channel: row.try_get("channel")?,
+            images: row.try_get("images")?,
+            promoted_at: time(row, "promoted_at")?,
         })
     }
 }

@@ -56,8 +56,8 @@ impl<'a> Asked<'a> {
     /// mistake (400), where a well-formed unknown one is an answer (404).
     pub fn parse(query: &'a str) -> Result<Self> {
         let mut parameters = Parameters::default();
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for Pair { name, value, plain } in Pairs(Some(query)) {
+            let decoded = |text| if plain { Cow::Borrowed(text) } else { decoded(text) };
             let name = decoded(name);
             let parameter = match name.as_ref() {
                 "product" => &mut parameters.product,
@@ -106,10 +106,45 @@ impl<'a> Asked<'a> {
     }
 }
 
-fn decoded(text: &str) -> Cow<'_, str> {
-    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Cow::Borrowed(text);
+/// A part of a query between two `&`.
+struct Pair<'a> {
+    name: &'a str,
+    value: &'a str,
+    /// Whether nothing in it is encoded.
+    plain: bool,
+}
+
+/// What is left of a query. Each byte is looked at once: of what the program itself does for a check, reading the query is
+/// the largest part.
+struct Pairs<'a>(Option<&'a str>);
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = Pair<'a>;
+
+    fn next(&mut self) -> Option<Pair<'a>> {
+        let query = self.0?;
+        let (mut end, mut equals, mut plain) = (query.len(), None, true);
+        for (at, byte) in query.bytes().enumerate() {
+            match byte {
+                b'&' => {
+                    end = at;
+                    break;
+                }
+                b'=' if equals.is_none() => equals = Some(at),
+                b'%' | b'+' => plain = false,
+                _ => {}
+            }
+        }
+        self.0 = query.get(end + 1..);
+        let (name, value) = match equals {
+            Some(at) => (&query[..at], &query[at + 1..end]),
+            None => (&query[..end], ""),
+        };
+        Some(Pair { name, value, plain })
     }
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
     // A text without `&` and `=` is one pair, with nothing behind its name.
     let text = text.replace('=', "%3D");
     let decoded = form_urlencoded::parse(text.as_bytes()).next();

@@ -72,7 +72,9 @@ async fn outage(kind: Outage) {
     let home = second.home().clone();
     let kept = second.data_dir().join("snapshot");
     eventually("the snapshot on disk", async || {
-        String::from_utf8_lossy(&std::fs::read(&kept).ok()?).contains(&product).then_some(())
+        // Not the one from before the publish.
+        let image = format!("{product}/1.0.0/");
+        String::from_utf8_lossy(&std::fs::read(&kept).ok()?).contains(&image).then_some(())
     })
     .await;
     second.kill();
@@ -88,11 +90,19 @@ async fn outage(kind: Outage) {
     // A replica that starts now, and a publish that comes now, both have to wait; so they do it side by side.
     let restarted = Server::builder(&backend).at_home_of(&home).start();
     let refused = async {
-        let refused = publisher.upload(&product, "1.1.0").channel("stable").send(content(1000, 61)).await;
-        refused.problem(429);
-        assert!(refused.header("retry-after").parse::<u64>().is_ok(), "{:?}", refused.headers);
-        publisher.get(&format!("/v1/products/{product}")).await.problem(429);
-        publisher.recall(&product, "1.0.0").await.problem(429);
+        let path = format!("/v1/products/{product}");
+        let (publish, promotion, recall, settings, read) = tokio::join!(
+            publisher.upload(&product, "1.1.0").channel("stable").send(content(1000, 61)),
+            publisher.promote(&product, "1.0.0", "beta"),
+            publisher.recall(&product, "1.0.0"),
+            publisher.request(Method::PUT, &path, Some(r#"{"max_image_bytes":9}"#)),
+            publisher.get(&path),
+        );
+        for answer in [publish, promotion, recall, settings, read] {
+            let problem = answer.problem(429);
+            assert!(problem.kind.ends_with(":catalogue-unavailable"), "{problem:?}");
+            assert!(answer.header("retry-after").parse::<u64>().is_ok(), "{:?}", answer.headers);
+        }
     };
     let stale = eventually("stale", async || {
         let (status, health) = device.ready().await;
