@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{Facts, Policy},
+    domain::{Facts, Policy, Retention},
     version_check::Reason,
 };
 
@@ -19,10 +19,12 @@ pub use verdict::{ConsideredView, ExplainView, PathBody, VerdictView};
 mod attachment;
 mod audit;
 mod backup;
+mod prune;
 
 pub use attachment::{AttachmentView, NotesBody, SecurityBody};
 pub use audit::{AuditList, AuditPage, AuditView};
 pub use backup::{BackupStatus, LagView, ScrubView};
+pub use prune::{KeptView, PruneView, PrunedView, WhyView};
 
 /// A problem document (RFC 9457), the body of every error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -57,6 +59,9 @@ pub struct ProductBody {
     /// Until when the manufacturer supports it: a date such as `2031-12-31`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub support_end: Option<NaiveDate>,
+    /// What is kept of its releases, see README, "Retention"; absent = everything.
+    #[serde(skip_serializing_if = "is_default")]
+    pub retention: Retention,
     /// What it demands of its images, and how strictly; see docs/version-check.md.
     #[serde(skip_serializing_if = "is_default")]
     pub policy: Policy,

@@ -55,6 +55,8 @@ pub struct Settings {
     pub cdn: Option<Cdn>,
     /// Presigned bucket URLs.
     pub presign: Presign,
+    /// What is removed for good.
+    pub removal: RemovalSettings,
     /// Logs.
     pub log: Log,
     /// The end of the process.
@@ -237,6 +239,15 @@ pub struct CdnToken {
 pub enum CdnTokenKind {
     /// Akamai Auth Token 2.0.
     Akamai,
+}
+
+/// What is removed for good.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemovalSettings {
+    /// How long an object stays after its image was removed.
+    #[serde(with = "field::duration")]
+    pub hold: Duration,
 }
 
 /// Presigned bucket URLs.

@@ -33,7 +33,8 @@ pub struct Audit {
     /// Who and from where.
     pub actor: Actor,
     /// The verb: `product.create`, `product.update`, `image.publish`, `channel.promote`, `release.recall`,
-    /// `release.notes`, `release.security`, `release.attach`, `release.detach`, `release.path`, `image.remove`.
+    /// `release.notes`, `release.security`, `release.attach`, `release.detach`, `release.path`, `image.remove`,
+    /// `catalogue.rebuild`.
     pub action: &'static str,
     /// The version concerned, if any.
     pub version: Option<Version>,

@@ -46,6 +46,7 @@ mod copies;
 mod failure;
 mod leading;
 pub mod postgres;
+mod rebuild;
 mod removal;
 pub mod sqlite;
 mod stored;
@@ -56,6 +57,7 @@ pub use change::{Actor, Audit, AuditPage};
 pub use copies::{BackupLag, BackupReport, Copies, CopyMade, ImageCopy};
 pub use leading::Leading;
 pub use postgres::PostgresCatalogue;
+pub use rebuild::Rebuild;
 pub use removal::{Removal, Removed};
 pub use sqlite::SqliteCatalogue;
 pub use upload::{Locker, ResumableUpload, UploadKind, UploadLock, UploadProgress, is_of_upload};
@@ -173,14 +175,14 @@ pub trait Listener: Send {
 }
 
 /// The port. See the module's head for the rules. What has rules of its own is a trait of its own, in a file that states
-/// them: [`Copies`], [`Leading`], [`Removal`].
+/// them: [`Copies`], [`Leading`], [`Rebuild`], [`Removal`].
 ///
 /// Every method fails with kind `Unavailable` and code `catalogue-unavailable` when the database cannot be
 /// reached or does not answer in time, and with kind `Internal` on anything else that is unexpected. A change whose
 /// answer was lost may have been committed all the same. A text with a NUL character (notes, a reason, the audit
 /// entry), which Postgres cannot store, is refused with kind `Malformed` and code `text-has-nul`.
 #[async_trait]
-pub trait Catalogue: Copies + Leading + Removal + Send + Sync + 'static {
+pub trait Catalogue: Copies + Leading + Rebuild + Removal + Send + Sync + 'static {
     /// Brings the schema up to date; safe to run on many replicas at once. Returns how many migrations it ran.
     async fn migrate(&self) -> Result<usize>;
 

@@ -4,6 +4,7 @@
 //! - `write`: the changes
 //! - `audit`: the log of the changes, and its chain
 //! - `describe`: what a release says of itself, and its documents
+//! - `rebuild`: making a lost catalogue anew
 //! - `copies`: what the backup has
 //! - `leading`: which replica does a duty
 //! - `removal`: removing images for good
@@ -53,6 +54,7 @@ mod copies;
 mod describe;
 mod leading;
 mod read;
+mod rebuild;
 mod removal;
 mod reservation;
 mod rows;

@@ -19,7 +19,7 @@ use super::{Audit, Description, Reservation, ResumableUpload, UploadKind, Upload
 use crate::{
     domain::{
         Attachment, ChannelName, Digests, Facts, FileName, Hardware, Image, Policy, Product, ProductName,
-        ProductSettings, ProductState, Promotion, Recall, Release, Revision, Security, Version,
+        ProductSettings, ProductState, Promotion, Recall, Release, Retention, Revision, Security, Version,
     },
     error::{Error, Kind, Result},
 };
@@ -119,12 +119,13 @@ struct StoredSettings {
     max_image_bytes: Option<u64>,
     policy: Policy,
     support_end: Option<NaiveDate>,
+    retention: Retention,
 }
 
 /// The settings as they are stored.
 pub(super) fn settings(settings: &ProductSettings) -> serde_json::Value {
-    let ProductSettings { hardware, max_image_bytes, policy, support_end } = settings.clone();
-    serde_json::to_value(StoredSettings { hardware, max_image_bytes, policy, support_end })
+    let ProductSettings { hardware, max_image_bytes, policy, support_end, retention } = settings.clone();
+    serde_json::to_value(StoredSettings { hardware, max_image_bytes, policy, support_end, retention })
         .expect("has only string keys")
 }
 
@@ -241,12 +242,12 @@ pub(super) fn check_texts<'a>(audit: &Audit, more: impl IntoIterator<Item = &'a 
 
 impl ProductRow {
     pub fn into_product(self) -> Result<Product> {
-        let StoredSettings { hardware, max_image_bytes, policy, support_end } =
+        let StoredSettings { hardware, max_image_bytes, policy, support_end, retention } =
             parsed(serde_json::from_value(self.settings))?;
         Ok(Product {
             id: self.id,
             name: parsed(ProductName::parse(&self.name))?,
-            settings: ProductSettings { hardware, max_image_bytes, policy, support_end },
+            settings: ProductSettings { hardware, max_image_bytes, policy, support_end, retention },
             created_at: self.created_at,
             revision: Revision(count(self.revision)?),
         })

@@ -165,7 +165,10 @@ fn existing(slug: &ProductName, client: &Client) -> Result<Option<ProductView>, 
 fn described(settings: &ProductBody) -> String {
     let limit = settings.max_image_bytes.map(|limit| format!(", images of up to {}", exact_size(limit)));
     let demands = product_settings::demands(&settings.policy);
-    let support = settings.support_end.map(|end| format!(", supported until {end}")).unwrap_or_default();
+    let mut support = settings.support_end.map(|end| format!(", supported until {end}")).unwrap_or_default();
+    if let Some(count) = settings.retention.keep_newest {
+        support.push_str(&format!(", keeps the newest {count}"));
+    }
     format!("hardware {}{}{support}{demands}", names(&settings.hardware, "any"), limit.unwrap_or_default())
 }
 

@@ -8,6 +8,8 @@
 //! - [`facts`]: what an image says of itself
 //! - [`policy`]: what a product demands of its images
 //! - [`product`]: a product with its releases, images and promotions, as the catalogue knows it
+//! - [`manifest`]: a product as it is kept in the bucket, to make a lost catalogue anew
+//! - [`retention`]: which releases may be removed for good
 //! - [`ladder`]: which releases of a channel a device goes through
 //! - [`offers`]: what one product offers, packed for checks
 //! - [`snapshot`]: the immutable index that answers checks
@@ -22,10 +24,12 @@ pub mod decision;
 pub mod explain;
 pub mod facts;
 pub mod ladder;
+pub mod manifest;
 pub mod name;
 pub mod offers;
 pub mod policy;
 pub mod product;
+pub mod retention;
 pub mod snapshot;
 pub mod version;
 
@@ -39,5 +43,6 @@ pub use policy::Policy;
 pub use product::{
     Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release, UpgradePath,
 };
+pub use retention::Retention;
 pub use snapshot::{Revision, Snapshot};
 pub use version::{Version, VersionError};

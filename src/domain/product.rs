@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Attachment, ChannelName, Facts, FileName, Hardware, Policy, ProductName, Revision, Security, Version,
+    Attachment, ChannelName, Facts, FileName, Hardware, Policy, ProductName, Retention, Revision, Security,
+    Version,
 };
 
 /// What a publisher may set on a product.
@@ -25,6 +26,8 @@ pub struct ProductSettings {
     pub policy: Policy,
     /// Until when the manufacturer supports it.
     pub support_end: Option<NaiveDate>,
+    /// What is kept of its releases.
+    pub retention: Retention,
 }
 
 /// A device type that shares firmware.

@@ -12,7 +12,7 @@ use crate::{
     api::{Problem, ProductBody, ProductDetail, ProductList, ProductView},
     catalogue::Audit,
     config::Scope,
-    domain::{Hardware, Policy, ProductName, ProductSettings},
+    domain::{Hardware, Policy, ProductName, ProductSettings, Retention},
     http::{
         authentication::{Authenticated, Caller},
         problem::HttpError,
@@ -49,6 +49,11 @@ pub(super) async fn put_product(
             malformed(format!("{key} is not known: see docs/version-check.md, or /openapi.json")).into()
         );
     }
+    if let Some(key) = body.get("retention").and_then(Retention::unknown_key) {
+        return Err(
+            malformed(format!("{key} is not known: there are keep_newest and keep_security_for")).into()
+        );
+    }
     let body: ProductBody = fitted(body)?;
     policy::check(&body.policy).map_err(malformed)?;
     if body.max_image_bytes == Some(0) {
@@ -64,6 +69,7 @@ pub(super) async fn put_product(
         max_image_bytes: body.max_image_bytes,
         policy: body.policy,
         support_end: body.support_end,
+        retention: body.retention,
     };
     let audit = Audit {
         actor: caller.actor(),

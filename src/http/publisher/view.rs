@@ -31,6 +31,7 @@ pub(super) fn product(product: &Product) -> ProductView {
             max_image_bytes: product.settings.max_image_bytes,
             policy: product.settings.policy.clone(),
             support_end: product.settings.support_end,
+            retention: product.settings.retention.clone(),
         },
         created_at: product.created_at,
         revision: product.revision.0,

@@ -64,6 +64,10 @@ pub async fn settings_come_back_exactly(catalogue: Arc<dyn Catalogue>) {
             }))
             .expect("fits"),
             support_end: "2031-12-31".parse().ok(),
+            retention: firmament::domain::Retention {
+                keep_newest: std::num::NonZeroU32::new(7),
+                keep_security_for: Some(firmament::domain::retention::DayCount(365)),
+            },
         },
     ];
     for (index, settings) in all.iter().enumerate() {
