@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{CacheLifetime, ChannelName, Delivery, Facts, Policy, PollInterval},
+    domain::{CacheLifetime, ChannelName, Delivery, Facts, Policy, PollInterval, Retention},
     version_check::Reason,
 };
 
@@ -21,6 +21,7 @@ mod audit;
 mod backup;
 mod check;
 mod device_secret;
+mod prune;
 mod rhythm;
 
 pub use attachment::{AttachmentView, NotesBody, SecurityBody};
@@ -30,6 +31,7 @@ pub use check::CheckAnswer;
 pub use device_secret::{
     DeviceCredentialView, DeviceCredentialsBody, DeviceCredentialsView, DeviceSecretBody, DeviceSecretView,
 };
+pub use prune::{KeptView, PruneView, PrunedView, WhyView};
 pub use rhythm::ChannelSettings;
 
 /// A problem document (RFC 9457), the body of every error.
@@ -65,6 +67,9 @@ pub struct ProductBody {
     /// Until when the manufacturer supports it: a date such as `2031-12-31`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub support_end: Option<NaiveDate>,
+    /// What is kept of its releases, see README, "Retention"; absent = everything.
+    #[serde(skip_serializing_if = "is_default")]
+    pub retention: Retention,
     /// What it demands of its images, and how strictly; see docs/version-check.md.
     #[serde(skip_serializing_if = "is_default")]
     pub policy: Policy,

@@ -48,8 +48,11 @@ use crate::{
 pub(crate) mod backup;
 mod certificate;
 mod links;
+mod recovery;
 mod signal;
 mod tasks;
+
+pub use recovery::open_stores;
 
 use certificate::{CertificateJob, open_tls};
 use links::{make_links, make_short_links};
@@ -253,6 +256,8 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let orphans = OrphansJob { publishing: Arc::clone(&publishing), earlier_life, passes: 0 };
     let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
     tasks.spawn("orphans", done(jobs::run(orphans, wake, until, shown, counted)));
+    let second = backup.as_ref().map(backup::Running::bucket);
+    recovery::start(&mut tasks, &settings, &publishing, second, &reconciler);
     if let Some(tls) = tls {
         let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
         tasks.spawn("certificate", done(jobs::run(CertificateJob(tls), wake, until, shown, counted)));

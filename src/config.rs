@@ -57,6 +57,8 @@ pub struct Settings {
     pub cdn: Option<Cdn>,
     /// Presigned bucket URLs.
     pub presign: Presign,
+    /// What is removed for good.
+    pub removal: RemovalSettings,
     /// Logs.
     pub log: Log,
     /// The end of the process.
@@ -212,6 +214,15 @@ pub struct BucketSettings {
     /// Bucket name in the path, not in the host name.
     #[serde(default = "field::yes")]
     pub path_style: bool,
+}
+
+/// What is removed for good.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemovalSettings {
+    /// How long an object stays after its image was removed.
+    #[serde(with = "field::duration")]
+    pub hold: Duration,
 }
 
 /// Presigned bucket URLs.

@@ -42,6 +42,7 @@ pub mod error;
 pub mod http;
 pub mod jobs;
 pub mod publishing;
+pub mod recovery;
 pub mod server;
 pub mod simulate;
 pub mod telemetry;

@@ -33,7 +33,7 @@ pub(super) struct Running {
 }
 
 /// What every reconciler is given.
-type Given = (Arc<Notify>, CancellationToken, Arc<Outcomes>, Arc<Metrics>);
+pub(super) type Given = (Arc<Notify>, CancellationToken, Arc<Outcomes>, Arc<Metrics>);
 
 /// The two places, if the settings name a backup. Nothing is sent.
 ///
@@ -82,6 +82,11 @@ pub(super) fn links(settings: &Settings, links: Links) -> (Links, Option<Arc<Els
 }
 
 impl Running {
+    /// Where the copies are.
+    pub fn bucket(&self) -> Bucket {
+        self.backup.backup.clone()
+    }
+
     /// For the publisher listener.
     pub fn handle(&self, settings: Option<&BackupSettings>) -> BackupHandle {
         let scrub_period = settings.map_or(Duration::MAX, |settings| settings.scrub_period);

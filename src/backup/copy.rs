@@ -37,23 +37,26 @@ impl Backup {
             // What is there might be right, and the source wrong: only bytes that were seen may replace it.
             Some(_) => {}
             None if target.copies_from(source, original) => {
-                let Some(at_source) = source.head(key).await? else {
-                    let name = to.other().name();
-                    let message = format!("the {name} does not have the object {key}");
-                    return Err(Error::new(Kind::NotFound, OBJECT_MISSING, message));
-                };
-                if damage(original, &at_source).is_none() {
-                    let tag = target.copy_within(source, original).await?;
-                    if tag.as_ref() == Some(&at_source.etag) {
-                        return Ok(How::Within);
+                let tag = target.copy_within(source, original).await.map_err(|error| match error.code() {
+                    OBJECT_MISSING => {
+                        let name = to.other().name();
+                        let message = format!("the {name} does not have the object {key}");
+                        Error::new(Kind::NotFound, OBJECT_MISSING, message)
                     }
-                    if let Some(copy) = target.head(key).await?
-                        && damage(original, &copy).is_none()
-                        && other_tag(target, original, &copy).is_none()
-                    {
-                        return Ok(How::Within);
-                    }
+                    _ => error,
+                })?;
+                // The tag is of the bytes, by the store's own record of them; the scrub reads them next.
+                if tag.is_some() && tag.as_deref() == original.s3_etag() {
+                    return Ok(How::Within);
                 }
+                if let Some(copy) = target.head(key).await?
+                    && damage(original, &copy).is_none()
+                    && other_tag(target, original, &copy).is_none()
+                {
+                    return Ok(How::Within);
+                }
+                // It is not what was published, and there was nothing before it.
+                target.delete(key).await?;
             }
             None => {}
         }

@@ -92,22 +92,27 @@ impl Backup {
     }
 
     /// Reads an object to its end. Bytes that are wrong are read once more: it may have been the way.
-    pub(super) async fn read(&self, side: Side, original: &Original) -> Result<Found> {
-        let mut wrong = None;
+    pub(super) async fn read(
+        &self,
+        side: Side,
+        original: &Original,
+    ) -> Result<(Found, Option<StoredObject>)> {
+        let (mut wrong, mut stored) = (None, None);
         for _ in 0..2 {
-            let (found, _) = self.look(side, original).await?;
+            let (found, described) = self.look(side, original).await?;
             if found != Found::Good {
-                return Ok(found);
+                return Ok((found, described));
             }
+            stored = described;
             match self.hash(side, original).await {
-                Ok(sha256) if sha256 == original.digests.sha256 => return Ok(Found::Good),
+                Ok(sha256) if sha256 == original.digests.sha256 => return Ok((Found::Good, stored)),
                 Ok(sha256) => wrong = Some(hex::encode(sha256)),
-                Err(error) if error.code() == OBJECT_MISSING => return Ok(Found::Missing),
+                Err(error) if error.code() == OBJECT_MISSING => return Ok((Found::Missing, None)),
                 Err(error) => return Err(error),
             }
         }
         let (read, published) = (wrong.unwrap_or_default(), hex::encode(original.digests.sha256));
-        Ok(Found::Damaged(format!("the SHA-256 of its bytes is {read} instead of {published}")))
+        Ok((Found::Damaged(format!("the SHA-256 of its bytes is {read} instead of {published}")), stored))
     }
 
     async fn hash(&self, side: Side, original: &Original) -> Result<[u8; 32]> {

@@ -13,8 +13,8 @@
 //!
 //! # Invariants
 //! - An object is replaced only by bytes whose SHA-256 was found to be the published one on the way (`bucket::copying`). A
-//!   copy within a store, whose bytes nobody has seen, is made only where nothing is, and only of an object whose
-//!   metadata are right; it is read back by the next scrub, before everything that was read before.
+//!   copy within a store, whose bytes nobody has seen, is made only where nothing is, and stays only with the published
+//!   entity tag; it is read back by the next scrub, before everything that was read before.
 //! - A copy carries the original's metadata, content type and cache rule, and where the store lets it, its entity tag.
 //! - What is damaged at both ends is left as it is, and reported until somebody has mended it.
 //! - Everything may be done twice, or broken off anywhere: what is there is found by its description and not copied again.

@@ -106,7 +106,7 @@ impl Backup {
     async fn restore_one(&self, image: &ImageCopy, what: &Restore) -> Result<One> {
         let original = original(image);
         let found = match what.deep {
-            true => self.read(Side::Primary, &original).await?,
+            true => self.read(Side::Primary, &original).await?.0,
             false => self.look(Side::Primary, &original).await?.0,
         };
         let right = found == Found::Good;

@@ -114,7 +114,7 @@ impl Backup {
         let original = original(image);
         let (primary, backup) =
             tokio::join!(self.read(Side::Primary, &original), self.read(Side::Backup, &original));
-        let (primary, backup) = (primary?, backup?);
+        let ((primary, _), (backup, _)) = (primary?, backup?);
         self.meter.done(image.size);
         self.catalogue.inspected(image.image, primary.damage(), backup.damage()).await?;
         let (bad, damage) = match (&primary, &backup) {

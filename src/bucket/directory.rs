@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `objects/{product}/{version}/{filename}` | the bytes, under their key: a tidy tree to look at and to serve |
 //! | `metadata/{product}/{version}/{filename}.json` | what S3 would keep as metadata |
+//! | `manifests/{name}` | manifests, see `domain::manifest` |
 //! | `uploads/{product}/{version}/{filename}~{uuid}` | an unfinished upload; no key contains `~` |
 //!
 //! # Invariants
@@ -18,6 +19,7 @@
 //!
 //! - `files`: durable file work, and what its errors mean
 //! - `metadata`: the metadata's file
+//! - `manifests`: small files that are no objects
 //! - `walk`: the tree in the order of the keys
 //! - `reader`: reading for devices
 //! - `upload`: an object on its way
@@ -39,6 +41,7 @@ use crate::error::{Error, Kind, Result};
 
 mod copy;
 mod files;
+mod manifests;
 mod metadata;
 mod reader;
 mod resumable;

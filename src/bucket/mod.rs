@@ -6,6 +6,7 @@
 //! it is a multipart upload on the final key, which is invisible until it is completed.
 //!
 //! [`resumable`] is the same for bytes that come in pieces. [`copying`] is the part for a second bucket with the same objects.
+//! [`manifests`] are small objects that are no images.
 //!
 //! # Invariants
 //! - An object is complete or absent, and its bytes never change. Who may write a key is decided by the
@@ -30,13 +31,17 @@ use crate::{
 
 pub mod copying;
 pub mod directory;
+pub mod foreign;
 pub mod key;
+pub mod manifests;
 pub mod resumable;
 pub mod s3;
 
 pub use copying::{CopyMemory, OBJECT_DAMAGED, OBJECT_MISSING, Original, Receiving};
 pub use directory::{DirectoryBucket, ObjectReader, OpenObject};
+pub use foreign::Foreign;
 pub use key::ObjectKey;
+pub use manifests::MANIFESTS;
 use resumable::lost;
 pub use resumable::{Kept, ObjectBytes, Resumable, SCRATCH, UPLOAD_LOST, Unsealed, upload_of_scratch};
 pub use s3::{PartBudget, S3Bucket, S3Limits, S3Settings, SignedPart};

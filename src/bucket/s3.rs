@@ -7,6 +7,7 @@
 //! - `copy`: an object that comes from another bucket, through us or within the store
 //! - `direct`: parts that clients send themselves
 //! - `multipart`: one multipart upload, its parts and its end
+//! - `small`: small objects that are no images
 //! - `part`: memory for parts, bounded for the whole process
 //! - `metadata`: what an object carries besides its bytes
 //! - `unfinished`: uploads that were left behind
@@ -36,6 +37,7 @@ mod metadata;
 mod multipart;
 mod part;
 mod resumable;
+mod small;
 mod unfinished;
 mod unsealed;
 mod upload;

@@ -47,6 +47,7 @@ mod failure;
 mod following;
 mod leading;
 pub mod postgres;
+mod rebuild;
 mod removal;
 mod secrets;
 pub mod sqlite;
@@ -59,6 +60,7 @@ pub use copies::{BackupLag, BackupReport, Copies, CopyMade, ImageCopy};
 pub use following::{Following, Offered, Standing};
 pub use leading::Leading;
 pub use postgres::PostgresCatalogue;
+pub use rebuild::Rebuild;
 pub use removal::{Removal, Removed};
 pub use secrets::Secrets;
 pub use sqlite::SqliteCatalogue;
@@ -177,14 +179,16 @@ pub trait Listener: Send {
 }
 
 /// The port. See the module's head for the rules. What has rules of its own is a trait of its own, in a file that states
-/// them: [`Copies`], [`Following`], [`Leading`], [`Removal`], [`Secrets`].
+/// them: [`Copies`], [`Following`], [`Leading`], [`Rebuild`], [`Removal`], [`Secrets`].
 ///
 /// Every method fails with kind `Unavailable` and code `catalogue-unavailable` when the database cannot be
 /// reached or does not answer in time, and with kind `Internal` on anything else that is unexpected. A change whose
 /// answer was lost may have been committed all the same. A text with a NUL character (notes, a reason, the audit
 /// entry), which Postgres cannot store, is refused with kind `Malformed` and code `text-has-nul`.
 #[async_trait]
-pub trait Catalogue: Copies + Following + Leading + Removal + Secrets + Send + Sync + 'static {
+pub trait Catalogue:
+    Copies + Following + Leading + Rebuild + Removal + Secrets + Send + Sync + 'static
+{
     /// Brings the schema up to date; safe to run on many replicas at once. Returns how many migrations it ran.
     async fn migrate(&self) -> Result<usize>;
 

@@ -4,6 +4,7 @@
 //! - `write`: the changes; each is one transaction that first takes the next revision
 //! - `audit`: the log of the changes, and its chain
 //! - `describe`: what a release says of itself, and its documents
+//! - `rebuild`: making a lost catalogue anew
 //! - `copies`: what the backup has
 //! - `leading`: which replica does a duty
 //! - `removal`: removing images for good
@@ -57,6 +58,7 @@ mod following;
 mod leading;
 mod listener;
 mod read;
+mod rebuild;
 mod removal;
 mod reservation;
 mod schema;

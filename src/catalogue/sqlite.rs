@@ -4,6 +4,7 @@
 //! - `write`: the changes
 //! - `audit`: the log of the changes, and its chain
 //! - `describe`: what a release says of itself, and its documents
+//! - `rebuild`: making a lost catalogue anew
 //! - `copies`: what the backup has
 //! - `leading`: which replica does a duty
 //! - `removal`: removing images for good
@@ -55,6 +56,7 @@ mod describe;
 mod following;
 mod leading;
 mod read;
+mod rebuild;
 mod removal;
 mod reservation;
 mod rows;

@@ -20,6 +20,7 @@ mod device;
 mod direct;
 mod explain;
 mod health;
+mod import;
 mod inspect;
 mod offers;
 pub mod output;
@@ -29,8 +30,10 @@ mod product_rhythm;
 mod product_settings;
 mod progress;
 mod promote;
+mod prune;
 mod publish;
 mod recall;
+mod recovery;
 mod release;
 mod releases;
 #[cfg(test)]
@@ -96,6 +99,8 @@ pub enum ClientCommand {
     Device(device::DeviceCommand),
     /// Upload an image of a release
     Publish(publish::PublishArguments),
+    /// Take existing firmware files in: a directory tree, or an S3 bucket
+    Import(import::ImportArguments),
     /// Offer a stored release on a channel
     Promote(promote::PromoteArguments),
     /// Take a release back: it is offered no longer
@@ -105,6 +110,8 @@ pub enum ClientCommand {
     Release(release::ReleaseCommand),
     /// Say how devices come to a release: whether it is a floor, and which versions can take it
     Path(path::PathArguments),
+    /// Remove for good the releases that a product's retention does not keep
+    Prune(prune::PruneArguments),
     /// List the releases of a product
     Releases(releases::ReleasesArguments),
     /// Ask for newer firmware, as a device would (exit code 3: there is none)
@@ -161,10 +168,12 @@ impl ClientCommand {
             Self::Product(command) => command.connection().json,
             Self::Device(command) => command.connection().json,
             Self::Publish(arguments) => arguments.connection.json,
+            Self::Import(arguments) => arguments.connection.json,
             Self::Promote(arguments) => arguments.connection.json,
             Self::Recall(arguments) => arguments.connection.json,
             Self::Release(command) => command.connection().json,
             Self::Path(arguments) => arguments.connection.json,
+            Self::Prune(arguments) => arguments.connection.json,
             Self::Explain(arguments) => arguments.connection.json,
             Self::Inspect(arguments) => arguments.json,
             Self::Releases(arguments) => arguments.connection.json,
@@ -181,10 +190,12 @@ impl ClientCommand {
             Self::Product(command) => product::run(command, terminal),
             Self::Device(command) => device::run(command, terminal),
             Self::Publish(arguments) => publish::run(arguments, terminal),
+            Self::Import(arguments) => import::run(arguments, terminal),
             Self::Promote(arguments) => promote::run(arguments, terminal),
             Self::Recall(arguments) => recall::run(arguments, terminal),
             Self::Release(command) => release::run(command, terminal),
             Self::Path(arguments) => path::run(arguments, terminal),
+            Self::Prune(arguments) => prune::run(arguments),
             Self::Explain(arguments) => explain::run(arguments, terminal),
             Self::Inspect(arguments) => inspect::run(arguments, terminal),
             Self::Releases(arguments) => releases::run(arguments, terminal),
@@ -270,6 +281,12 @@ mod tests {
             "firmament recall --product p --version 1.4.0 --reason broken --replacement 1.3.0",
             "firmament path --product p --version 1.4.0 --floor --upgrade-from 1.2.0",
             "firmament explain --product p --version 1.4.0 --hardware h --channel c",
+            "firmament catalogue rebuild --from bucket --deep --config f.toml",
+            "firmament fsck --repair --json --data-dir d",
+            "firmament import ./tree --template {product}/{version}/{filename} --create-products --apply",
+            "firmament import s3://b/p --manifest l.csv --dry-run",
+            "firmament prune --product p --dry-run --running 1.0.0",
+            "firmament product set p --keep-newest 20 --keep-security-for 3650d",
             "firmament inspect f.bin --json",
             "firmament health",
             "firmament simulate --devices 10 --rate 5 --server http://127.0.0.1:1 --product p --version 1.3.0=7,1.2.0",
@@ -287,6 +304,7 @@ mod tests {
             "firmament publish f --product p --version 1.0",
             "firmament publish f --product p --version 1.0.0+7",
             "firmament promote --product p --version 1.0.0 --channel c --allow-downgrade",
+            "firmament import x --apply --dry-run",
             "firmament product",
             "firmament check --product p --version 1.4.0 --credential x",
             "firmament product device-secret p --rotate --retire",

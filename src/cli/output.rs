@@ -107,6 +107,7 @@ pub struct Terminal {
     colour_stdout: bool,
     colour_stderr: bool,
     stderr_is_terminal: bool,
+    quiet: bool,
 }
 
 impl Terminal {
@@ -121,12 +122,18 @@ impl Terminal {
             colour_stdout: wanted && !json && io::stdout().is_terminal(),
             colour_stderr: wanted && stderr_is_terminal,
             stderr_is_terminal,
+            quiet: false,
         }
+    }
+
+    /// The same for a step of a larger work: no notes and no bar of its own.
+    pub fn quietly(self) -> Self {
+        Self { quiet: true, ..self }
     }
 
     /// Whether a progress bar would be seen and is wanted.
     pub fn shows_progress(&self) -> bool {
-        self.stderr_is_terminal && !self.json
+        self.stderr_is_terminal && !self.json && !self.quiet
     }
 
     /// Whether stdout shows colours.
@@ -168,6 +175,9 @@ impl Terminal {
 
     /// Says something that is not the result, on stderr.
     pub fn note(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
         // Nothing is left to do when stderr is closed.
         let _ = writeln!(io::stderr(), "{text}");
     }

@@ -176,7 +176,10 @@ fn described(settings: &ProductBody) -> String {
     let limit = settings.max_image_bytes.map(|limit| format!(", images of up to {}", exact_size(limit)));
     let demands = product_settings::demands(&settings.policy);
     let delivery = delivery_settings::described(&settings.delivery);
-    let support = settings.support_end.map(|end| format!(", supported until {end}")).unwrap_or_default();
+    let mut support = settings.support_end.map(|end| format!(", supported until {end}")).unwrap_or_default();
+    if let Some(count) = settings.retention.keep_newest {
+        support.push_str(&format!(", keeps the newest {count}"));
+    }
     let rhythm = product_rhythm::described(settings);
     let hardware = names(&settings.hardware, "any");
     format!("hardware {hardware}{}{support}{delivery}{demands}{rhythm}", limit.unwrap_or_default())

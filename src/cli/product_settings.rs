@@ -1,6 +1,6 @@
 //! What a product demands of its images, as it is typed: flags for the common demands, a file for all of them.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, num::NonZeroU32, path::PathBuf};
 
 use clap::Args;
 
@@ -13,10 +13,11 @@ use super::{
 use crate::{
     api::ProductBody,
     domain::{
-        Policy,
+        Policy, Retention,
         facts::NameKind,
         name::Hardware,
         policy::{Severity, SigningKey},
+        retention::DayCount,
     },
 };
 
@@ -41,6 +42,12 @@ pub struct SettingsArguments {
     /// Whether images must be signed by one of the keys
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     require_signature: Option<bool>,
+    /// How many of the newest releases `firmament prune` keeps; 0 = all
+    #[arg(long, value_name = "COUNT")]
+    keep_newest: Option<u32>,
+    /// How long `firmament prune` keeps releases that fix vulnerabilities, such as 3650d [default: always]
+    #[arg(long, value_name = "DAYS", value_parser = |text: &str| DayCount::try_from(text.to_owned()))]
+    keep_security_for: Option<DayCount>,
     /// How strict a rule is: CODE=refuse, warn or off, once for each
     #[arg(long, value_name = "CODE=SEVERITY", value_parser = rule)]
     rule: Vec<(String, Severity)>,
@@ -71,6 +78,9 @@ impl SettingsArguments {
                 if let Some(key) = value.get("policy").and_then(Policy::unknown_key) {
                     return Err(unusable(format!("{key} is not known; see docs/version-check.md")));
                 }
+                if let Some(key) = value.get("retention").and_then(Retention::unknown_key) {
+                    return Err(unusable(format!("{key} is not known; see README")));
+                }
                 serde_json::from_value(value).map_err(|error| unusable(error.to_string()))?
             }
         };
@@ -78,6 +88,10 @@ impl SettingsArguments {
             body.hardware = hardware.iter().map(ToString::to_string).collect();
         }
         body.max_image_bytes = max_image_bytes.or(body.max_image_bytes);
+        if let Some(count) = self.keep_newest {
+            body.retention.keep_newest = NonZeroU32::new(count);
+        }
+        body.retention.keep_security_for = self.keep_security_for.or(body.retention.keep_security_for);
         self.demand(&mut body.policy)?;
         self.delivery.apply(&mut body.delivery);
         self.rhythm.apply(&mut body);

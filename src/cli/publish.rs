@@ -38,65 +38,95 @@ use crate::{
 /// The longest that a server's `Retry-After` is obeyed; one that wants more is not waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
+/// What is larger is sent so that it can be resumed, in bytes.
+const RESUMABLE_ABOVE: u64 = 64 * 1024 * 1024;
+
 /// The arguments of `publish`.
 #[derive(Debug, Args)]
 pub struct PublishArguments {
     /// The image
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// The product
     #[arg(long)]
-    product: ProductName,
+    pub(super) product: ProductName,
     /// The release's version, SemVer 2.0 [default: the one that the image states]
     #[arg(long, value_parser = Version::parse)]
-    version: Option<Version>,
+    pub(super) version: Option<Version>,
     /// Hardware that the image runs on, once for each; none = all
     #[arg(long, value_name = "HARDWARE")]
-    hardware: Vec<Hardware>,
+    pub(super) hardware: Vec<Hardware>,
     /// Offer it on this channel at once
     #[arg(long)]
-    channel: Option<ChannelName>,
+    pub(super) channel: Option<ChannelName>,
     /// What is new, for people
     #[arg(long, value_name = "TEXT")]
-    notes: Option<String>,
+    pub(super) notes: Option<String>,
     /// The image's name in the bucket and in links [default: the file's own]
     #[arg(long, value_name = "NAME")]
-    filename: Option<FileName>,
+    pub(super) filename: Option<FileName>,
     /// Devices below it must pass through it on their way up
     #[arg(long)]
-    floor: bool,
+    pub(super) floor: bool,
     /// The lowest version that can take it
     #[arg(long, value_name = "VERSION", value_parser = Version::parse)]
-    upgrade_from: Option<Version>,
+    pub(super) upgrade_from: Option<Version>,
     /// A detached signature over the whole file: Ed25519 (64 bytes), or a minisign signature
     #[arg(long, value_name = "FILE")]
-    signature: Option<PathBuf>,
+    pub(super) signature: Option<PathBuf>,
     /// Tell what would become of it, and store nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Offer it although the channel offers a higher version
     #[arg(long, requires = "reason", requires = "channel")]
-    allow_downgrade: bool,
+    pub(super) allow_downgrade: bool,
     /// Why; kept in the audit log
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
     /// Store it although another version has the same bytes
     #[arg(long)]
-    allow_same_bytes: bool,
+    pub(super) allow_same_bytes: bool,
     /// Offer it although devices would be left without a way to it
     #[arg(long)]
-    allow_stranding: bool,
+    pub(super) allow_stranding: bool,
     /// Send files that are larger than this so that they can be resumed, by the same command too; 0 = always
-    #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024 * 1024)]
-    resumable_above: u64,
+    #[arg(long, value_name = "BYTES", default_value_t = RESUMABLE_ABOVE)]
+    pub(super) resumable_above: u64,
     /// Send the parts straight to the bucket, side by side; the server reads them back and checks them
     #[arg(long)]
-    direct: bool,
+    pub(super) direct: bool,
     /// How often to try again when the server is busy or cannot be reached
     #[arg(long, value_name = "TIMES", default_value_t = 3)]
-    retries: u32,
+    pub(super) retries: u32,
     /// How to reach the server.
     #[command(flatten)]
     pub connection: ClientOptions,
+}
+
+impl PublishArguments {
+    /// A publish of that file without any option.
+    pub(super) fn of(file: PathBuf, product: ProductName, connection: ClientOptions) -> Self {
+        Self {
+            file,
+            product,
+            version: None,
+            hardware: Vec::new(),
+            channel: None,
+            notes: None,
+            filename: None,
+            floor: false,
+            upgrade_from: None,
+            signature: None,
+            dry_run: false,
+            allow_downgrade: false,
+            reason: None,
+            allow_same_bytes: false,
+            allow_stranding: false,
+            resumable_above: RESUMABLE_ABOVE,
+            direct: false,
+            retries: 3,
+            connection,
+        }
+    }
 }
 
 /// Uploads the image.

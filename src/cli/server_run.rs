@@ -2,7 +2,11 @@
 
 use std::{io::Write, path::Path, process::ExitCode};
 
-use super::server_side::{Document, ServeArguments, ServerCommand, SettingsArguments};
+use super::{
+    output::Terminal,
+    recovery::{self, CatalogueCommand},
+    server_side::{Document, ServeArguments, ServerCommand, SettingsArguments},
+};
 use crate::{
     app::{self, Started},
     catalogue,
@@ -16,6 +20,14 @@ use crate::{
 /// Runs a server command; errors go to stderr, exit codes are those of the whole command line.
 pub fn run_server(command: ServerCommand) -> ExitCode {
     let done = match command {
+        ServerCommand::Catalogue(CatalogueCommand::Rebuild(arguments)) => {
+            let terminal = Terminal::detect(arguments.json);
+            return ExitCode::from(terminal.finish(recovery::rebuild(&arguments, &terminal)));
+        }
+        ServerCommand::Fsck(arguments) => {
+            let terminal = Terminal::detect(arguments.json);
+            return ExitCode::from(terminal.finish(recovery::fsck(&arguments, &terminal)));
+        }
         ServerCommand::Serve(arguments) => serve(&arguments),
         ServerCommand::Migrate(arguments) => migrate(&arguments),
         ServerCommand::CheckConfig(arguments) => check_config(&arguments),

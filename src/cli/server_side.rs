@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::recovery::{CatalogueCommand, FsckArguments};
+
 /// A command that reads the settings, not a running server.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ServerCommand {
@@ -13,6 +15,11 @@ pub enum ServerCommand {
     Migrate(SettingsArguments),
     /// Say what is wrong with the settings, or print the effective ones
     CheckConfig(SettingsArguments),
+    /// The catalogue as a whole
+    #[command(subcommand)]
+    Catalogue(CatalogueCommand),
+    /// Compare catalogue, bucket and backup, and list every difference
+    Fsck(FsckArguments),
     /// Print an OpenAPI document
     Openapi(OpenapiArguments),
 }

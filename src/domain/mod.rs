@@ -9,6 +9,8 @@
 //! - [`policy`]: what a product demands of its images
 //! - [`product`]: a product with its releases, images and promotions, as the catalogue knows it
 //! - [`rhythm`]: how often devices ask and how long caches keep an answer
+//! - [`manifest`]: a product as it is kept in the bucket, to make a lost catalogue anew
+//! - [`retention`]: which releases may be removed for good
 //! - [`ladder`]: which releases of a channel a device goes through
 //! - [`offers`]: what one product offers, packed for checks
 //! - [`snapshot`]: the immutable index that answers checks
@@ -27,10 +29,12 @@ pub mod delivery;
 pub mod explain;
 pub mod facts;
 pub mod ladder;
+pub mod manifest;
 pub mod name;
 pub mod offers;
 pub mod policy;
 pub mod product;
+pub mod retention;
 pub mod rhythm;
 pub mod snapshot;
 pub mod version;
@@ -47,6 +51,7 @@ pub use policy::Policy;
 pub use product::{
     Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release, UpgradePath,
 };
+pub use retention::Retention;
 pub use rhythm::{CacheLifetime, PollInterval, Rhythm};
 pub use snapshot::{Revision, Snapshot};
 pub use version::{Version, VersionError};

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     Attachment, ChannelName, Delivery, DeviceSecrets, Facts, FileName, Hardware, Policy, ProductName,
-    Revision, Rhythm, Security, Version,
+    Retention, Revision, Rhythm, Security, Version,
 };
 
 /// What a publisher may set on a product.
@@ -37,6 +37,8 @@ pub struct ProductSettings {
     /// How its images reach its devices.
     #[serde(skip_serializing_if = "is_default")]
     pub delivery: Delivery,
+    /// What is kept of its releases.
+    pub retention: Retention,
 }
 
 fn is_default(delivery: &Delivery) -> bool {

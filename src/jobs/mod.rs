@@ -7,6 +7,8 @@
 //! - [`snapshot`]: keeps the in-memory snapshot equal to the catalogue
 //! - [`keeper`]: keeps the snapshot on disk equal to the one in memory
 //! - [`orphans`]: removes what crashed publishes left behind
+//! - [`manifests`]: keeps a manifest of each product in the bucket
+//! - [`removals`]: removes the objects of images that were removed for good
 //! - [`backup`]: keeps the backup equal to the bucket, and reads both again
 //! - [`listener`]: hears of changes from the catalogue; no reconciler, but what wakes them
 
@@ -26,7 +28,9 @@ use crate::{error::Result, telemetry::Metrics};
 pub mod backup;
 pub mod keeper;
 pub mod listener;
+pub mod manifests;
 pub mod orphans;
+pub mod removals;
 pub mod snapshot;
 
 /// One kind of background work.

@@ -28,6 +28,7 @@ mod on_postgres_only;
 mod on_sqlite_only;
 mod products;
 mod publishing;
+mod rebuild;
 mod removal;
 mod reservations;
 mod secrets;
@@ -130,6 +131,9 @@ conformance! {
         removing_on_old_facts_is_stale,
         removed_objects_are_told_until_they_are_gone,
         a_recalled_release_can_be_removed;
+    rebuild:
+        a_product_comes_back_as_it_was_told,
+        a_product_that_is_there_is_left_alone;
     describing:
         notes_and_security_come_back_exactly,
         documents_are_attached_replaced_and_removed,

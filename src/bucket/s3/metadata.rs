@@ -31,7 +31,8 @@ pub(super) fn render(facts: &ObjectFacts, digests: Option<&Digests>) -> HashMap<
         ("firmament-version", facts.version.to_string()),
         ("firmament-filename", facts.filename.to_string()),
         ("firmament-created-at", at.to_rfc3339_opts(SecondsFormat::Micros, true)),
-        ("mtime", format!("{}.{:06}", at.timestamp(), at.timestamp_subsec_micros())),
+        // Nine digits: s3fs takes what is behind the point as a number of nanoseconds.
+        ("mtime", format!("{}.{:09}", at.timestamp(), at.timestamp_subsec_nanos())),
         ("mode", "33188".to_owned()),
         ("uid", "0".to_owned()),
         ("gid", "0".to_owned()),
@@ -105,7 +106,7 @@ mod tests {
     fn rclone_and_s3fs_find_what_they_read() {
         let digests = Digests { sha256: [1; 32], sha1: [2; 20], md5: [0; 16] };
         let metadata = render(&facts(&[]), Some(&digests));
-        assert_eq!(metadata["mtime"], "1700000000.000042");
+        assert_eq!(metadata["mtime"], "1700000000.000042000");
         assert_eq!(metadata["mode"], "33188");
         assert_eq!(metadata["md5chksum"], "AAAAAAAAAAAAAAAAAAAAAA==");
         assert_eq!(metadata["sha256"], "01".repeat(32));

@@ -54,7 +54,7 @@ pub(super) async fn advance(
 }
 
 /// Wakes the listeners at commit.
-async fn notify(connection: &mut PgConnection, revision: i64) -> Result<()> {
+pub(super) async fn notify(connection: &mut PgConnection, revision: i64) -> Result<()> {
     sqlx::query!("select pg_notify($1, $2::bigint::text)", CHANNEL, revision).execute(connection).await?;
     Ok(())
 }

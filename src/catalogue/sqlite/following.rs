@@ -45,7 +45,7 @@ async fn offered(connection: &mut SqliteConnection, since: Revision, limit: u32)
     let current = read::revision(connection).await?;
     let before = hash_at(connection, since).await?;
     let rows: Vec<ProductRow> = sqlx::query_as(
-        "select id, name, settings, created_at, revision from products
+        "select id, name, settings, device_secrets, created_at, revision from products
          where revision > ?1 order by revision limit ?2",
     )
     .bind(stored::stored_revision(since))

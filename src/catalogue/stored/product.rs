@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::{count, parsed};
 use crate::{
     domain::{
-        ChannelName, DeviceSecrets, Hardware, Policy, Product, ProductName, ProductSettings, Revision, Rhythm,
+        ChannelName, DeviceSecrets, Hardware, Policy, Product, ProductName, ProductSettings, Retention,
+        Revision, Rhythm,
     },
     error::{Error, Result},
 };
@@ -36,6 +37,7 @@ struct StoredSettings {
     max_image_bytes: Option<u64>,
     policy: Policy,
     support_end: Option<NaiveDate>,
+    retention: Retention,
     #[serde(flatten)]
     rhythm: Rhythm,
     #[serde(rename = "channel_settings", skip_serializing_if = "BTreeMap::is_empty")]
@@ -50,18 +52,42 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// The settings as they are stored.
 pub(in crate::catalogue) fn settings(settings: &ProductSettings) -> serde_json::Value {
-    let ProductSettings { hardware, max_image_bytes, policy, support_end, rhythm, channels, delivery } =
-        settings.clone();
+    let ProductSettings {
+        hardware,
+        max_image_bytes,
+        policy,
+        support_end,
+        retention,
+        rhythm,
+        channels,
+        delivery,
+    } = settings.clone();
     let delivery = delivery.into();
-    let stored =
-        StoredSettings { hardware, max_image_bytes, policy, support_end, rhythm, channels, delivery };
+    let stored = StoredSettings {
+        hardware,
+        max_image_bytes,
+        policy,
+        support_end,
+        retention,
+        rhythm,
+        channels,
+        delivery,
+    };
     serde_json::to_value(stored).expect("has only string keys")
 }
 
 impl ProductRow {
     pub fn into_product(self) -> Result<Product> {
-        let StoredSettings { hardware, max_image_bytes, policy, support_end, rhythm, channels, delivery } =
-            parsed(serde_json::from_value(self.settings))?;
+        let StoredSettings {
+            hardware,
+            max_image_bytes,
+            policy,
+            support_end,
+            retention,
+            rhythm,
+            channels,
+            delivery,
+        } = parsed(serde_json::from_value(self.settings))?;
         Ok(Product {
             id: self.id,
             name: parsed(ProductName::parse(&self.name))?,
@@ -70,6 +96,7 @@ impl ProductRow {
                 max_image_bytes,
                 policy,
                 support_end,
+                retention,
                 rhythm,
                 channels,
                 delivery: delivery.into(),

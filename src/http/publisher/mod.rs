@@ -15,6 +15,7 @@
 //! | `PUT /v1/products/{product}/releases/{version}/path` | publish | floor, lowest version that can take it |
 //! | `PUT …/releases/{version}/notes`, `PUT`, `DELETE …/security` | publish | what a release says of itself |
 //! | `GET`, `PUT`, `DELETE …/releases/{version}/attachments/{name}` | read, publish | its documents |
+//! | `POST /v1/products/{product}/prune` | admin | remove for good what retention does not keep |
 //! | `GET /v1/products/{product}/releases`, `…/releases/{version}` | read | releases |
 //! | `GET /v1/products/{product}/explain` | read | what a device is offered, and why |
 //! | `GET /v1/products/{product}/audit`, `/v1/audit` | read | the audit log |
@@ -67,6 +68,7 @@ mod images;
 mod operations;
 mod path;
 mod products;
+mod prune;
 mod releases;
 mod stated;
 mod tus;
@@ -155,6 +157,7 @@ fn routes() -> OpenApiRouter<PublisherState> {
         .routes(routes!(images::publish_stated_image))
         .routes(routes!(releases::recall))
         .routes(routes!(path::set_path))
+        .routes(routes!(prune::prune))
         .routes(routes!(explain::explain))
         .routes(routes!(releases::list_releases))
         .routes(routes!(releases::get_release))

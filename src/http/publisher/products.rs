@@ -12,7 +12,7 @@ use crate::{
     api::{Problem, ProductBody, ProductDetail, ProductList, ProductView},
     catalogue::Audit,
     config::Scope,
-    domain::{Hardware, Policy, ProductName, ProductSettings, Rhythm},
+    domain::{Hardware, Policy, ProductName, ProductSettings, Retention, Rhythm},
     http::{
         authentication::{Authenticated, Caller},
         problem::HttpError,
@@ -50,6 +50,11 @@ pub(super) async fn put_product(
             malformed(format!("{key} is not known: see docs/version-check.md, or /openapi.json")).into()
         );
     }
+    if let Some(key) = body.get("retention").and_then(Retention::unknown_key) {
+        return Err(
+            malformed(format!("{key} is not known: there are keep_newest and keep_security_for")).into()
+        );
+    }
     let body: ProductBody = fitted(body)?;
     policy::check(&body.policy).map_err(malformed)?;
     if body.max_image_bytes == Some(0) {
@@ -70,6 +75,7 @@ pub(super) async fn put_product(
             .map(|(channel, settings)| (channel, settings.into()))
             .collect(),
         delivery: body.delivery,
+        retention: body.retention,
     };
     let broken = state.publishing.judge_delivery(&name, &settings).await?;
     let audit = Audit {

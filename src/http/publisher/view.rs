@@ -36,6 +36,7 @@ pub(super) fn product(product: &Product) -> ProductView {
             cache_lifetime: product.settings.rhythm.cache_lifetime,
             channel_settings: of_channels(&product.settings),
             delivery: product.settings.delivery,
+            retention: product.settings.retention.clone(),
         },
         created_at: product.created_at,
         revision: product.revision.0,

@@ -29,7 +29,10 @@ async fn others_find_the_headers_and_metadata_that_they_read() {
 
         let metadata = answer.metadata().expect("some");
         let created_at = stored.facts.expect("ours").created_at;
-        assert_eq!(metadata["mtime"], format!("{:.6}", created_at.timestamp_micros() as f64 / 1e6));
+        assert_eq!(
+            metadata["mtime"],
+            format!("{}.{:06}000", created_at.timestamp(), created_at.timestamp_subsec_micros())
+        );
         assert_eq!(metadata["md5chksum"], BASE64.encode(digests(&bytes).md5));
         assert_eq!(metadata["sha256"], hex::encode(digests(&bytes).sha256));
         assert_eq!(metadata["firmament-hardware"], "rev-a,revB");

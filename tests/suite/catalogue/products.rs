@@ -78,6 +78,10 @@ pub async fn settings_come_back_exactly(catalogue: Arc<dyn Catalogue>) {
                 "url": {"max_length": 64, "scheme": "http", "host": "ip"},
             }))
             .expect("fits"),
+            retention: firmament::domain::Retention {
+                keep_newest: std::num::NonZeroU32::new(7),
+                keep_security_for: Some(firmament::domain::retention::DayCount(365)),
+            },
         },
     ];
     for (index, settings) in all.iter().enumerate() {

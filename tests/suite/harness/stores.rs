@@ -57,6 +57,22 @@ impl Backend {
         Self::Production(Arc::new(stores))
     }
 
+    /// The same, with a bucket of its own: for what looks at a bucket as a whole.
+    pub async fn with_own_bucket() -> Self {
+        let mut s3 = settings();
+        s3.name = format!("own-{}", uuid::Uuid::now_v7().simple());
+        create_bucket(&s3).await;
+        let stores = Stores { database: Some(Database::create().await), s3, proxies: None };
+        Self::Production(Arc::new(stores))
+    }
+
+    /// The same bucket, and a new, empty database.
+    pub async fn after_losing_the_database(&self) -> Self {
+        let s3 = self.stores().s3.clone();
+        let stores = Stores { database: Some(Database::create().await), s3, proxies: None };
+        Self::Production(Arc::new(stores))
+    }
+
     /// The same, each behind a proxy.
     pub async fn behind_proxies() -> Self {
         let (database, s3) = (Database::create().await, settings());
@@ -194,6 +210,18 @@ impl Stores {
         .map(|(key, value)| (format!("FIRMAMENT__{key}"), value))
         .into()
     }
+}
+
+/// Makes a bucket, as an operator does, by the tool that every machine has.
+pub async fn create_bucket(s3: &S3Settings) {
+    let mut curl = tokio::process::Command::new("curl");
+    let key = format!("{}:{}", s3.access_key_id, s3.secret_access_key.expose_secret());
+    curl.args(["--silent", "--show-error", "--fail", "--request", "PUT", "--user", &key]);
+    curl.args(["--aws-sigv4", &format!("aws:amz:{}:s3", s3.region)]);
+    // Ceph asks for it, and curl leaves it out.
+    curl.args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD"]);
+    let made = curl.arg(format!("{}/{}", s3.endpoint, s3.name)).output().await.expect("curl can be run");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 impl Drop for Stores {

@@ -1,0 +1,83 @@
+//! Removes the objects of images that were removed for good.
+//!
+//! A pass takes the images whose row says that they are removed, and whose object is not noted as gone, once their hold is
+//! over: links that were given out before go on working that long. Before it deletes, it asks the bucket what is under
+//! the key: an object that is not the image's (another size or SHA-256) is left alone and reported. A key is never used
+//! again, so nothing that is wanted can come in between. Doing it twice, on two replicas, does no harm.
+//!
+//! The backup's copies go after their own hold, which is the backup's reconciler's duty.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{TimeDelta, Utc};
+
+use super::Reconciler;
+use crate::{bucket::ObjectKey, catalogue::Removed, error::Result, publishing::Publishing};
+
+/// How many a pass asks for at once.
+const PAGE: u32 = 500;
+
+/// The reconciler.
+pub struct RemovalsJob {
+    /// The use cases.
+    pub publishing: Arc<Publishing>,
+    /// How long an object stays after its image was removed.
+    pub hold: Duration,
+}
+
+#[async_trait]
+impl Reconciler for RemovalsJob {
+    fn name(&self) -> &'static str {
+        "removals"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    async fn pass(&mut self) -> Result<Option<String>> {
+        let until = TimeDelta::from_std(self.hold).ok().and_then(|hold| Utc::now().checked_sub_signed(hold));
+        let Some(until) = until else { return Ok(None) };
+        let (mut gone, mut strange) = (0, 0);
+        for removed in self.publishing.catalogue.removed(PAGE).await? {
+            // The oldest come first.
+            if removed.removed_at > until {
+                break;
+            }
+            if self.remove(&removed).await? { gone += 1 } else { strange += 1 }
+        }
+        Ok(match (gone, strange) {
+            (0, 0) => None,
+            (gone, 0) => Some(format!("removed {gone} objects of removed images")),
+            (gone, strange) => Some(format!(
+                "removed {gone} objects of removed images; left {strange} alone, which are not what the image was: look at \
+                 them with `firmament fsck`"
+            )),
+        })
+    }
+}
+
+impl RemovalsJob {
+    /// `false` = what is there is not the image's.
+    async fn remove(&self, removed: &Removed) -> Result<bool> {
+        let Publishing { bucket, catalogue, .. } = &*self.publishing;
+        let key = ObjectKey::image(&removed.product, &removed.version, &removed.filename);
+        if let Some(object) = bucket.head(key.as_str()).await? {
+            // A large object may carry no digest; its size and facts then tell.
+            let digest = object.sha256.is_none_or(|sha256| sha256 == removed.sha256);
+            let facts = object.facts.as_ref().is_some_and(|facts| {
+                facts.product == removed.product
+                    && facts.version == removed.version
+                    && facts.filename == removed.filename
+            });
+            if object.size != removed.size || !digest || !facts {
+                return Ok(false);
+            }
+            bucket.delete(key.as_str()).await?;
+        }
+        catalogue.object_is_gone(removed.image).await?;
+        tracing::info!(%key, "removed the object of a removed image");
+        Ok(true)
+    }
+}
