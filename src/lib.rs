@@ -21,8 +21,11 @@
 //! # The way of a check
 //! [`http::device`] takes the facts from the query -> snapshot -> [`domain::decide`] -> answer with a link by [`cdn`].
 //!
+//! # Beside the ways
+//! [`simulate`] is a fleet of devices, [`cost`] what delivery costs a month; both know nothing of the server's parts.
+//!
 //! # Who may know whom
-//! [`domain`] and [`version_check`] are pure and know nobody; [`http`] never names a database or store client;
+//! [`domain`], [`version_check`] and [`cost`] are pure and know nobody; [`http`] never names a database or store client;
 //! [`catalogue`], [`bucket`] and [`cdn`] never name the web framework; only [`app`] sees all. `tests/suite/layering.rs` holds it.
 
 pub mod api;
@@ -32,6 +35,7 @@ pub mod catalogue;
 pub mod cdn;
 pub mod cli;
 pub mod config;
+pub mod cost;
 pub mod data_dir;
 pub mod domain;
 pub mod error;

@@ -15,6 +15,7 @@ mod backup;
 mod check;
 mod client;
 mod connection;
+mod cost;
 mod direct;
 mod explain;
 mod health;
@@ -116,6 +117,8 @@ pub enum ClientCommand {
     Health(health::HealthArguments),
     /// Simulate a fleet of devices that ask, download and update, to measure and to plan
     Simulate(simulate::SimulateArguments),
+    /// Estimate what delivery costs a month, side by side; needs no server
+    Cost(cost::CostArguments),
 }
 
 /// Reads the process's arguments. Help and version are printed to stdout and end the process with 0, a mistake is
@@ -165,6 +168,7 @@ impl ClientCommand {
             Self::Audit(arguments) => arguments.connection().json,
             Self::Health(arguments) => arguments.connection.json,
             Self::Simulate(arguments) => arguments.json,
+            Self::Cost(arguments) => arguments.json,
             Self::Backup(_) => false,
         }
     }
@@ -184,6 +188,7 @@ impl ClientCommand {
             Self::Audit(arguments) => audit::run(arguments, terminal),
             Self::Health(arguments) => health::run(arguments),
             Self::Simulate(arguments) => simulate::run(arguments, terminal),
+            Self::Cost(arguments) => cost::run(arguments, terminal),
             Self::Backup(command) => backup::run(command),
         }
     }
@@ -255,6 +260,7 @@ mod tests {
             "firmament explain --product p --version 1.4.0 --hardware h --channel c",
             "firmament inspect f.bin --json",
             "firmament health",
+            "firmament cost --devices 1000000 --image-size 64MiB --updates-per-month 1 --akamai-usd-per-gb 0.02 --json",
             "firmament simulate --devices 10 --rate 5 --server http://127.0.0.1:1 --product p --version 1.3.0=7,1.2.0",
         ] {
             assert!(parsed(line).is_ok(), "{line}: {:?}", parsed(line).err());
@@ -279,6 +285,10 @@ mod tests {
             "firmament release notes --product p --version 1.4.0",
             "firmament product create p --support-end soon",
             "firmament simulate --product p --version 1.0.0 --rate 0",
+            "firmament cost --devices 0 --image-size 1MiB --updates-per-month 1",
+            "firmament cost --devices 1 --image-size big --updates-per-month 1",
+            "firmament cost --devices 1 --image-size 1MiB --updates-per-month 1 --offload 2",
+            "firmament cost --devices 1 --image-size 1MiB --updates-per-month 1 --delta-share 0.5",
             "firmament simulate --product p --version 1.0.0=x",
             "firmament simulate --product p --version 1.0.0 --speed 0",
             "firmament simulate --product p --version 1.0.0 --device-prefix a&b",
