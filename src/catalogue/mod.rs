@@ -43,6 +43,7 @@ use crate::{
 
 mod change;
 mod failure;
+mod leading;
 pub mod postgres;
 pub mod sqlite;
 mod stored;
@@ -50,6 +51,7 @@ mod upload;
 
 pub use crate::domain::AuditEntry;
 pub use change::{Actor, Audit, AuditPage};
+pub use leading::Leading;
 pub use postgres::PostgresCatalogue;
 pub use sqlite::SqliteCatalogue;
 pub use upload::{Locker, ResumableUpload, UploadKind, UploadLock, UploadProgress, is_of_upload};
@@ -166,14 +168,15 @@ pub trait Listener: Send {
     async fn next(&mut self) -> Result<Heard>;
 }
 
-/// The port. See the module's head for the rules.
+/// The port. See the module's head for the rules. What has rules of its own is a trait of its own, in a file that states
+/// them: [`Leading`].
 ///
 /// Every method fails with kind `Unavailable` and code `catalogue-unavailable` when the database cannot be
 /// reached or does not answer in time, and with kind `Internal` on anything else that is unexpected. A change whose
 /// answer was lost may have been committed all the same. A text with a NUL character (notes, a reason, the audit
 /// entry), which Postgres cannot store, is refused with kind `Malformed` and code `text-has-nul`.
 #[async_trait]
-pub trait Catalogue: Send + Sync + 'static {
+pub trait Catalogue: Leading + Send + Sync + 'static {
     /// Brings the schema up to date; safe to run on many replicas at once. Returns how many migrations it ran.
     async fn migrate(&self) -> Result<usize>;
 

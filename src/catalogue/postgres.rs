@@ -4,6 +4,7 @@
 //! - `write`: the changes; each is one transaction that first takes the next revision
 //! - `audit`: the log of the changes, and its chain
 //! - `describe`: what a release says of itself, and its documents
+//! - `leading`: which replica does a duty
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
 //! - `listener`: wake-ups by `LISTEN`
@@ -45,6 +46,7 @@ use crate::{
 
 mod audit;
 mod describe;
+mod leading;
 mod listener;
 mod read;
 mod reservation;
@@ -160,6 +162,8 @@ macro_rules! call {
         session.end(outcome)
     }};
 }
+
+use call;
 
 #[async_trait]
 impl Catalogue for PostgresCatalogue {

@@ -4,6 +4,7 @@
 //! - `write`: the changes
 //! - `audit`: the log of the changes, and its chain
 //! - `describe`: what a release says of itself, and its documents
+//! - `leading`: which replica does a duty
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
 //! - `rows`: how values are stored
@@ -47,6 +48,7 @@ use crate::{
 
 mod audit;
 mod describe;
+mod leading;
 mod read;
 mod reservation;
 mod rows;

@@ -21,6 +21,7 @@ use crate::postgres::Database;
 mod audit_log;
 mod changes;
 mod describing;
+mod leading;
 mod on_postgres_only;
 mod on_sqlite_only;
 mod products;
@@ -77,6 +78,10 @@ conformance! {
         only_the_holder_releases,
         many_reservations_of_one_slot_have_one_winner,
         overlapping_reservations_never_deadlock;
+    leading:
+        a_duty_has_one_leader_until_it_gives_back,
+        a_lead_that_ran_out_is_taken_over,
+        many_that_ask_get_one_leader;
     publishing:
         an_image_comes_back_exactly,
         a_second_image_joins_the_release,
