@@ -18,9 +18,11 @@ pub use verdict::{ConsideredView, ExplainView, PathBody, VerdictView};
 
 mod attachment;
 mod audit;
+mod downloads;
 
 pub use attachment::{AttachmentView, NotesBody, SecurityBody};
 pub use audit::{AuditList, AuditPage, AuditView};
+pub use downloads::{DownloadList, DownloadView};
 
 /// A problem document (RFC 9457), the body of every error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -4,6 +4,7 @@
 //! - `upload`: an object on its way, and how it gets its metadata
 //! - `resumable`, `unsealed`: an object that comes in pieces, and after its last byte
 //! - `direct`: parts that clients send themselves
+//! - `foreign`: objects that others write
 //! - `multipart`: one multipart upload, its parts and its end
 //! - `part`: memory for parts, bounded for the whole process
 //! - `metadata`: what an object carries besides its bytes
@@ -26,6 +27,7 @@ use crate::error::{Error, Kind, Result};
 mod client;
 mod direct;
 mod failure;
+mod foreign;
 mod metadata;
 mod multipart;
 mod part;
@@ -36,6 +38,7 @@ mod upload;
 
 pub use client::{S3Limits, S3Settings};
 pub use direct::SignedPart;
+pub use foreign::ForeignObject;
 pub use part::PartBudget;
 pub use resumable::S3Resumable;
 pub use unsealed::{S3Bytes, S3Unsealed};

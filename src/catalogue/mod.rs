@@ -42,6 +42,7 @@ use crate::{
 };
 
 mod change;
+mod downloads;
 mod failure;
 mod leading;
 pub mod postgres;
@@ -51,6 +52,7 @@ mod upload;
 
 pub use crate::domain::AuditEntry;
 pub use change::{Actor, Audit, AuditPage};
+pub use downloads::{CountedLog, DownloadCount, Downloads};
 pub use leading::Leading;
 pub use postgres::PostgresCatalogue;
 pub use sqlite::SqliteCatalogue;
@@ -169,14 +171,14 @@ pub trait Listener: Send {
 }
 
 /// The port. See the module's head for the rules. What has rules of its own is a trait of its own, in a file that states
-/// them: [`Leading`].
+/// them: [`Downloads`], [`Leading`].
 ///
 /// Every method fails with kind `Unavailable` and code `catalogue-unavailable` when the database cannot be
 /// reached or does not answer in time, and with kind `Internal` on anything else that is unexpected. A change whose
 /// answer was lost may have been committed all the same. A text with a NUL character (notes, a reason, the audit
 /// entry), which Postgres cannot store, is refused with kind `Malformed` and code `text-has-nul`.
 #[async_trait]
-pub trait Catalogue: Leading + Send + Sync + 'static {
+pub trait Catalogue: Downloads + Leading + Send + Sync + 'static {
     /// Brings the schema up to date; safe to run on many replicas at once. Returns how many migrations it ran.
     async fn migrate(&self) -> Result<usize>;
 

@@ -4,6 +4,7 @@
 //! - `write`: the changes; each is one transaction that first takes the next revision
 //! - `audit`: the log of the changes, and its chain
 //! - `describe`: what a release says of itself, and its documents
+//! - `downloads`: how often images were downloaded
 //! - `leading`: which replica does a duty
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
@@ -46,6 +47,7 @@ use crate::{
 
 mod audit;
 mod describe;
+mod downloads;
 mod leading;
 mod listener;
 mod read;

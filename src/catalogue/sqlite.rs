@@ -4,6 +4,7 @@
 //! - `write`: the changes
 //! - `audit`: the log of the changes, and its chain
 //! - `describe`: what a release says of itself, and its documents
+//! - `downloads`: how often images were downloaded
 //! - `leading`: which replica does a duty
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
@@ -48,6 +49,7 @@ use crate::{
 
 mod audit;
 mod describe;
+mod downloads;
 mod leading;
 mod read;
 mod reservation;

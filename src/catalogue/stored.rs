@@ -25,8 +25,10 @@ use crate::{
 };
 
 mod audit;
+mod downloads;
 
 pub(super) use audit::{AuditRow, audit_hash, audit_page, new_entry, settings_audit};
+pub(super) use downloads::DownloadRow;
 
 pub(super) struct ProductRow {
     pub id: Uuid,

@@ -8,6 +8,8 @@
 //! they stay the same, byte for byte, so that answers can be cached and a device that resumes uses the URL it had.
 //! At least the whole lifetime is left when one is given out.
 //!
+//! [`datastream`] reads what the CDN's logs say of downloads; [`property`] checks the rules of an Akamai property.
+//!
 //! What it does not do: purge, verify what the CDN serves, or talk to it at all.
 
 use std::time::Duration;
@@ -17,7 +19,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{bucket::ObjectKey, error::Result};
 
 mod akamai;
+pub mod datastream;
 mod presign;
+pub mod property;
 
 pub use akamai::AkamaiToken;
 pub use presign::Presigner;

@@ -13,10 +13,12 @@ mod answer_first;
 mod audit;
 mod backup;
 mod check;
+mod check_property;
 mod client;
 mod connection;
 mod cost;
 mod direct;
+mod downloads;
 mod explain;
 mod health;
 mod inspect;
@@ -117,6 +119,10 @@ pub enum ClientCommand {
     Health(health::HealthArguments),
     /// Simulate a fleet of devices that ask, download and update, to measure and to plan
     Simulate(simulate::SimulateArguments),
+    /// Show how often images were downloaded, as the CDN's logs tell; not for billing
+    Downloads(downloads::DownloadsArguments),
+    /// Check the rule tree of an Akamai property: names, kinds, and whether it fits our links; needs no server
+    CheckProperty(check_property::CheckPropertyArguments),
     /// Estimate what delivery costs a month, side by side; needs no server
     Cost(cost::CostArguments),
 }
@@ -168,6 +174,8 @@ impl ClientCommand {
             Self::Audit(arguments) => arguments.connection().json,
             Self::Health(arguments) => arguments.connection.json,
             Self::Simulate(arguments) => arguments.json,
+            Self::Downloads(arguments) => arguments.connection.json,
+            Self::CheckProperty(arguments) => arguments.json,
             Self::Cost(arguments) => arguments.json,
             Self::Backup(_) => false,
         }
@@ -188,6 +196,8 @@ impl ClientCommand {
             Self::Audit(arguments) => audit::run(arguments, terminal),
             Self::Health(arguments) => health::run(arguments),
             Self::Simulate(arguments) => simulate::run(arguments, terminal),
+            Self::Downloads(arguments) => downloads::run(arguments, terminal),
+            Self::CheckProperty(arguments) => check_property::run(arguments, terminal),
             Self::Cost(arguments) => cost::run(arguments, terminal),
             Self::Backup(command) => backup::run(command),
         }
@@ -260,6 +270,8 @@ mod tests {
             "firmament explain --product p --version 1.4.0 --hardware h --channel c",
             "firmament inspect f.bin --json",
             "firmament health",
+            "firmament downloads --product p --version 1.4.0 --days 7 --json",
+            "firmament check-property rules.json --template --token-name hdnts",
             "firmament cost --devices 1000000 --image-size 64MiB --updates-per-month 1 --akamai-usd-per-gb 0.02 --json",
             "firmament simulate --devices 10 --rate 5 --server http://127.0.0.1:1 --product p --version 1.3.0=7,1.2.0",
         ] {
@@ -285,6 +297,8 @@ mod tests {
             "firmament release notes --product p --version 1.4.0",
             "firmament product create p --support-end soon",
             "firmament simulate --product p --version 1.0.0 --rate 0",
+            "firmament downloads",
+            "firmament downloads --product p --days 0",
             "firmament cost --devices 0 --image-size 1MiB --updates-per-month 1",
             "firmament cost --devices 1 --image-size big --updates-per-month 1",
             "firmament cost --devices 1 --image-size 1MiB --updates-per-month 1 --offload 2",

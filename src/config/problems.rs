@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::Settings;
+use super::{CdnLogs, Settings};
+use crate::bucket::NO_IMAGES;
 
 /// The shortest accepted publisher token, in characters.
 const SHORTEST_TOKEN: usize = 16;
@@ -120,6 +121,9 @@ impl Settings {
                 );
                 wrong(token.lifetime < Duration::from_secs(60), "cdn.token.lifetime: use at least 1m".into());
             }
+            for problem in cdn.logs.iter().flat_map(|logs| problems_of_logs(logs, self.bucket.is_some())) {
+                wrong(true, problem);
+            }
         }
         wrong(self.data_dir.as_os_str().is_empty(), "data_dir is empty: name a directory".into());
         wrong(
@@ -143,6 +147,34 @@ impl Settings {
 fn is_log_filter(text: &str) -> bool {
     let is_level = |text: &str| text.parse::<tracing::level_filters::LevelFilter>().is_ok();
     text.split(',').all(|directive| directive.contains('=') || is_level(directive.trim()))
+}
+
+/// What is wrong with where the CDN's logs are.
+fn problems_of_logs(logs: &CdnLogs, images_are_in_s3: bool) -> Vec<String> {
+    let mut problems = Vec::new();
+    match &logs.bucket {
+        None if !images_are_in_s3 => problems.push(
+            "cdn.logs: images are in a directory, where no CDN writes logs: name the logs' bucket in [cdn.logs.bucket]".into(),
+        ),
+        None if !logs.prefix.starts_with(NO_IMAGES) => problems.push(format!(
+            "cdn.logs.prefix {:?}: in the bucket of the images it has to begin with {NO_IMAGES:?}, or name another bucket",
+            logs.prefix
+        )),
+        Some(bucket) if !is_http_url(&bucket.endpoint) || bucket.name.is_empty() => {
+            problems.push("cdn.logs.bucket: use an endpoint https://HOST and the bucket's name".into());
+        }
+        _ => {}
+    }
+    if logs.prefix.starts_with('/') {
+        problems.push(format!("cdn.logs.prefix {:?}: keys begin without a slash", logs.prefix));
+    }
+    if logs.retention < Duration::from_secs(3600) {
+        problems.push("cdn.logs.retention: use at least 1h".into());
+    }
+    if logs.interval < Duration::from_secs(1) {
+        problems.push("cdn.logs.interval: use at least 1s".into());
+    }
+    problems
 }
 
 fn is_http_url(text: &str) -> bool {

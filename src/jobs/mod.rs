@@ -7,6 +7,7 @@
 //! - [`snapshot`]: keeps the in-memory snapshot equal to the catalogue
 //! - [`keeper`]: keeps the snapshot on disk equal to the one in memory
 //! - [`orphans`]: removes what crashed publishes left behind
+//! - [`download_logs`]: counts downloads from the CDN's logs
 //! - [`listener`]: hears of changes from the catalogue; no reconciler, but what wakes them
 
 use std::{
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{error::Result, telemetry::Metrics};
 
+pub mod download_logs;
 pub mod keeper;
 pub mod listener;
 pub mod orphans;

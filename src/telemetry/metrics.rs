@@ -16,6 +16,10 @@ use prometheus_client::{
 
 use crate::error::Error;
 
+mod downloads;
+
+pub use downloads::CdnDownloads;
+
 /// How a check was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Answer {
@@ -131,6 +135,8 @@ pub struct Metrics {
     last_success: Family<JobLabel, SecondsGauge>,
     /// Objects in the bucket without a row in the catalogue, at the last look.
     pub rowless_objects: Gauge,
+    /// Downloads as the CDN's logs tell.
+    pub cdn_downloads: CdnDownloads,
 }
 
 impl Default for Metrics {
@@ -160,6 +166,7 @@ impl Metrics {
             runs: Family::default(),
             last_success: Family::default(),
             rowless_objects: Gauge::default(),
+            cdn_downloads: CdnDownloads::default(),
             registry: Registry::default(),
         };
         for dependency in [Dependency::Catalogue, Dependency::Bucket] {
@@ -214,6 +221,7 @@ impl Metrics {
             "Objects in the bucket that no row of the catalogue names, at the last look",
             metrics.rowless_objects.clone(),
         );
+        metrics.cdn_downloads.register(&mut registry);
         Self { registry, ..metrics }
     }
 

@@ -14,7 +14,7 @@ use crate::{
 
 mod metrics;
 
-pub use metrics::{Answer, Dependency, Metrics};
+pub use metrics::{Answer, CdnDownloads, Dependency, Metrics};
 
 /// Starts to log, for the rest of the process.
 ///

@@ -72,7 +72,16 @@ fn only_what_delivers_bytes_counts() {
 
 #[test]
 fn what_cannot_be_counted_is_broken() {
-    for line in ["", "x", "[]", "1", "{}", "null", "{\"reqPath\":\"/a\"", "{\"statusCode\":\"200\",\"reqPath\":\"/a\"}"] {
+    for line in [
+        "",
+        "x",
+        "[]",
+        "1",
+        "{}",
+        "null",
+        "{\"reqPath\":\"/a\"",
+        "{\"statusCode\":\"200\",\"reqPath\":\"/a\"}",
+    ] {
         assert_eq!(parse(line.as_bytes()), Line::Broken, "{line}");
     }
     for (from, to) in [

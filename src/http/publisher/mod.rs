@@ -16,6 +16,7 @@
 //! | `GET`, `PUT`, `DELETE …/releases/{version}/attachments/{name}` | read, publish | its documents |
 //! | `GET /v1/products/{product}/releases`, `…/releases/{version}` | read | releases |
 //! | `GET /v1/products/{product}/explain` | read | what a device is offered, and why |
+//! | `GET /v1/products/{product}/downloads` | read | how often images were downloaded |
 //! | `GET /v1/products/{product}/audit`, `/v1/audit` | read | the audit log |
 //! | `GET /v1/status` | read | the reconcilers' last outcomes |
 //! | `GET /metrics` | none | Prometheus text |
@@ -57,6 +58,7 @@ mod attachments;
 mod audit;
 mod describe;
 mod direct;
+mod downloads;
 mod explain;
 mod headers;
 mod images;
@@ -152,6 +154,7 @@ fn routes() -> OpenApiRouter<PublisherState> {
             attachments::put_attachment,
             attachments::delete_attachment
         ))
+        .routes(routes!(downloads::downloads))
         .routes(routes!(audit::audit))
         .routes(routes!(audit::audit_of_all))
         .routes(routes!(operations::status))

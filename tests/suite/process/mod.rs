@@ -6,6 +6,7 @@ mod check;
 mod commands;
 mod crash;
 mod direct;
+mod downloads;
 mod drain;
 mod edge;
 mod errors;
