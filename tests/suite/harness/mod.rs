@@ -3,6 +3,7 @@
 //! - [`server`]: starts, ends and kills the binary, and reads its logs
 //! - [`stores`]: the embedded default, or a PostgreSQL database and an S3 bucket, and a look into both
 //! - [`proxy`]: a TCP proxy that can be cut or hung
+//! - [`edge`]: a CDN edge before the bucket, and its purge API
 //! - [`link`]: a link to several replicas that drops
 //! - [`client`]: HTTP, as a publisher and as a device
 //! - [`tus`]: tus 1.0, by hand
@@ -17,6 +18,7 @@ use bytes::Bytes;
 
 pub mod client;
 pub mod command;
+pub mod edge;
 pub mod link;
 pub mod proxy;
 pub mod raw;
@@ -25,6 +27,7 @@ pub mod stores;
 pub mod tus;
 
 pub use client::{Answer, Device, Publisher};
+pub use edge::Edge;
 pub use raw::Raw;
 pub use server::Server;
 pub use stores::{Backend, Stores};

@@ -9,6 +9,7 @@ mod direct;
 mod downloads;
 mod drain;
 mod edge;
+mod edge_akamai;
 mod errors;
 mod first_run;
 mod limits;
