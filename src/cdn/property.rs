@@ -1,7 +1,7 @@
 //! Checks the rule tree of an Akamai property: names and kinds, and whether it agrees with the links that Firmament makes.
 //!
 //! `docs/akamai/rules.json` is such a tree, with placeholders (`REPLACE:…`); its users edit a copy, which this checks before
-//! Akamai does, and for what Akamai cannot know. What the names are is in `docs/akamai/options.json`, which is kept by hand and
+//! Akamai does, and for what Akamai cannot know. What the names are is in `config/akamai-options.json`, which is kept by hand and
 //! has only what our tree needs: a behavior that is not in it may exist all the same, so Akamai's own validation stays the
 //! last word. [`agreement`] follows the tree for an image's path and for a check's, and compares what it finds with our links.
 //!
@@ -17,7 +17,7 @@ mod agreement;
 mod tests;
 
 /// The names that are known.
-const KNOWN: &str = include_str!("../../docs/akamai/options.json");
+const KNOWN: &str = include_str!("../../config/akamai-options.json");
 
 /// What a value begins with that is to be replaced.
 const PLACEHOLDER: &str = "REPLACE:";

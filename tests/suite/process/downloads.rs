@@ -5,10 +5,13 @@ use std::io::Write as _;
 use aws_sdk_s3::primitives::ByteStream;
 use chrono::{Days, Utc};
 use flate2::{Compression, write::GzEncoder};
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::bucket::store::plain_client;
-use crate::harness::{Backend, Server, content, eventually, product_name, server::Builder};
+use crate::harness::{
+    Backend, Edge, Server, client::fetch, content, eventually, product_name, server::Builder,
+};
 
 /// What must be kept nowhere.
 const PRIVATE: &str = "hmac=5ec2e7";
@@ -167,6 +170,42 @@ async fn logs_are_counted_once_by_day_and_image_and_keep_nothing_private() {
     let token: Vec<&str> = token.iter().map(String::as_str).collect();
     let list = downloads(&other, &product, &token).await;
     assert_eq!(list["downloads"].as_array().map(Vec::len), Some(3), "{list}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edges_own_log_is_counted() {
+    const TOKEN_KEY: &str = "00112233445566778899aabbccddeeff";
+    let backend = Backend::production().await;
+    let logs = Logs::of(&backend);
+    let edge = Edge::before(backend.stores()).set("TOKEN_KEY", TOKEN_KEY).start().await;
+    let server = logs
+        .server(&backend)
+        .set("CDN__BASE_URL", edge.url())
+        .set("CDN__TOKEN__KIND", "akamai")
+        .set("CDN__TOKEN__KEY", TOKEN_KEY)
+        .start()
+        .await;
+    let (publisher, product) = (server.publisher(), product_name());
+    publisher.create(&product).await;
+    publisher.upload(&product, "1.0.0").channel("stable").send(content(3_000_000, 960)).await.expect(201);
+    let offer = eventually("the offer", async || server.device().offer(&product, "0.1.0").await).await;
+    fetch(Method::GET, &offer.url, &[]).await.expect(200);
+    // A device that resumes: the first range is partial, the last one completes.
+    fetch(Method::GET, &offer.url, &[("range", "bytes=0-999999")]).await.expect(206);
+    fetch(Method::GET, &offer.url, &[("range", "bytes=1000000-")]).await.expect(206);
+    fetch(Method::GET, offer.url.split('?').next().expect("a path"), &[]).await.expect(403);
+    let log = eventually("the edge's log", async || {
+        let log = std::fs::read_to_string(edge.access_log()).ok()?;
+        (log.lines().filter(|line| line.contains(&product)).count() == 4).then_some(log)
+    })
+    .await;
+    logs.put("2026/11/24/edge.gz", gzip(&log)).await;
+    let list = counted(&server, &product, 2).await;
+    let [count] = list["downloads"].as_array().expect("a list").as_slice() else { panic!("{list}") };
+    assert_eq!((&count["completed"], &count["partial"]), (&json!(2), &json!(1)), "{list}");
+    assert_eq!(count["bytes"], 6_000_000, "{list}");
+    // The first download filled the cache that served the two ranges.
+    assert_eq!(count["edge_bytes"], 3_000_000, "{list}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
