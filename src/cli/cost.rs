@@ -22,7 +22,7 @@ const DAY: f64 = 86_400.0;
 Example: a million devices, an image of 64 MiB, one update a month, an hour between polls, and your price at the CDN:
   firmament cost --devices 1000000 --image-size 64MiB --updates-per-month 1 --poll-interval 1h --akamai-usd-per-gb 0.02
 
-Prices are list prices of the dates that are printed; --prices FILE replaces them (copy config/prices.toml). There is no
+Prices are list prices of the dates that are printed; --prices FILE replaces them (copy config/prices.toml). There is no \
 price for Akamai's CDN in it, as it has no price list: yours is in your contract.")]
 pub struct CostArguments {
     /// How many devices
@@ -168,11 +168,12 @@ fn text(
     terminal: &Terminal,
 ) -> String {
     let mut text = format!(
-        "{} devices, {} an update, {} updates a month: {} of downloads and {} of checks a month\n\
+        "{} devices, {} an update, {} {} a month: {} of downloads and {} of checks a month\n\
          checks: {:.1} a second on average; an update that reaches all within a day: {:.1} Gbit/s{}\n\n",
         grouped(fleet.devices),
         size(fleet.bytes_per_update() as u64),
         fleet.updates_per_month,
+        if fleet.updates_per_month == 1.0 { "update" } else { "updates" },
         size((now.download_gb * GIB) as u64),
         size((now.check_gb * GIB) as u64),
         now.checks_per_second,
@@ -183,7 +184,7 @@ fn text(
     if fleet.akamai_usd_per_gb.is_none() {
         text.push_str("\n\n*  needs the price of a GB in your contract: --akamai-usd-per-gb USD");
     }
-    text.push_str(&format!("\n\n{}\n", terminal.strong("What this leaves out")));
+    text.push_str(&format!("\n\n{}\n", terminal.strong("What this leaves out, and where it errs")));
     for left_out in LEFT_OUT {
         text.push_str(&format!("- {left_out}\n"));
     }

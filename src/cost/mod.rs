@@ -28,8 +28,8 @@ pub use amount::{GIB, gigabytes, parse_size, usd};
 pub use model::{Column, Estimate, Fleet, Line, Scenario, estimate, scenarios};
 pub use prices::{DEFAULT_PRICES, Prices};
 
-/// What no column has in it, to be said with every estimate.
-pub const LEFT_OUT: [&str; 9] = [
+/// What no column has in it, and where it errs, to be said with every estimate.
+pub const LEFT_OUT: [&str; 11] = [
     "machines, databases and load balancers: they are needed in every column, and cost about the same",
     "the CDN's fixed fees, commitments, request and TLS fees, and regional surcharges; discounts on any list price",
     "requests to S3 (about $0.40 for a million GETs), and uploads, which are free or a few cents",
@@ -38,5 +38,7 @@ pub const LEFT_OUT: [&str; 9] = [
     "delta images themselves: making and storing them",
     "bytes below HTTP of the downloads (TCP and TLS add 2 to 4 %), unless you raise --retry for them",
     "what the devices' own connection costs (SIM cards), which is often more than all of this",
+    "what caches spare: the EC2 + EFS column reads every byte from EFS, so it is an upper bound",
+    "that what comes in is free: checks are counted in both directions, so their part is an upper bound",
     "limits: a Linode endpoint gives 10 Gbit/s and a few thousand requests/s by default, see the peak line",
 ];
