@@ -252,6 +252,7 @@ mod tests {
             "firmament openapi device",
             "firmament audit --product p",
             "firmament product create p --support-end 2031-12-31",
+            "firmament product set p --support-end 2031-12-31",
             "firmament release show --product p --version 1.4.0",
             "firmament release attach sbom.cdx.json --product p --version 1.4.0 --name sbom.json --replace",
             "firmament release attachment sbom.json --product p --version 1.4.0 --output x",
