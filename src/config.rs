@@ -22,7 +22,10 @@ use crate::{
 };
 
 mod field;
+mod logs;
 mod problems;
+
+pub use logs::CdnLogs;
 
 /// The commented reference of all settings.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -211,24 +214,6 @@ pub struct Cdn {
     /// Absent: downloads are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logs: Option<CdnLogs>,
-}
-
-/// The CDN's logs, from which downloads are counted.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct CdnLogs {
-    /// What the keys of the log objects begin with.
-    #[serde(default = "field::log_prefix")]
-    pub prefix: String,
-    /// Logs that are older are not counted.
-    #[serde(with = "field::duration", default = "field::week")]
-    pub retention: Duration,
-    /// How long to wait between two looks.
-    #[serde(with = "field::duration", default = "field::half_a_minute")]
-    pub interval: Duration,
-    /// Where they are; absent: in the bucket of the images.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bucket: Option<BucketSettings>,
 }
 
 /// How links are signed for the CDN.

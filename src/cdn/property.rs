@@ -3,7 +3,7 @@
 //! `docs/akamai/rules.json` is such a tree, with placeholders (`REPLACE:…`); its users edit a copy, which this checks before
 //! Akamai does, and for what Akamai cannot know. What the names are is in `config/akamai-options.json`, which is kept by hand and
 //! has only what our tree needs: a behavior that is not in it may exist all the same, so Akamai's own validation stays the
-//! last word. [`agreement`] follows the tree for an image's path and for a check's, and compares what it finds with our links.
+//! last word. The submodule `agreement` follows the tree for an image's path and for a check's, and compares what it finds with our links.
 //!
 //! What it does not do: talk to Akamai, judge which behaviors a product allows, or validate rules that it does not know.
 

@@ -89,15 +89,3 @@ pub(super) fn token_name() -> String {
 pub(super) fn day() -> Duration {
     Duration::from_secs(24 * 3600)
 }
-
-pub(super) fn log_prefix() -> String {
-    format!("{}logs/", crate::bucket::NO_IMAGES)
-}
-
-pub(super) fn week() -> Duration {
-    Duration::from_secs(7 * 24 * 3600)
-}
-
-pub(super) fn half_a_minute() -> Duration {
-    Duration::from_secs(30)
-}

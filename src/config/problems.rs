@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::{CdnLogs, Settings};
-use crate::bucket::NO_IMAGES;
+use super::Settings;
 
 /// The shortest accepted publisher token, in characters.
 const SHORTEST_TOKEN: usize = 16;
@@ -121,7 +120,7 @@ impl Settings {
                 );
                 wrong(token.lifetime < Duration::from_secs(60), "cdn.token.lifetime: use at least 1m".into());
             }
-            for problem in cdn.logs.iter().flat_map(|logs| problems_of_logs(logs, self.bucket.is_some())) {
+            for problem in cdn.logs.iter().flat_map(|logs| logs.problems(self.bucket.is_some())) {
                 wrong(true, problem);
             }
         }
@@ -149,35 +148,7 @@ fn is_log_filter(text: &str) -> bool {
     text.split(',').all(|directive| directive.contains('=') || is_level(directive.trim()))
 }
 
-/// What is wrong with where the CDN's logs are.
-fn problems_of_logs(logs: &CdnLogs, images_are_in_s3: bool) -> Vec<String> {
-    let mut problems = Vec::new();
-    match &logs.bucket {
-        None if !images_are_in_s3 => problems.push(
-            "cdn.logs: images are in a directory, where no CDN writes logs: name the logs' bucket in [cdn.logs.bucket]".into(),
-        ),
-        None if !logs.prefix.starts_with(NO_IMAGES) => problems.push(format!(
-            "cdn.logs.prefix {:?}: in the bucket of the images it has to begin with {NO_IMAGES:?}, or name another bucket",
-            logs.prefix
-        )),
-        Some(bucket) if !is_http_url(&bucket.endpoint) || bucket.name.is_empty() => {
-            problems.push("cdn.logs.bucket: use an endpoint https://HOST and the bucket's name".into());
-        }
-        _ => {}
-    }
-    if logs.prefix.starts_with('/') {
-        problems.push(format!("cdn.logs.prefix {:?}: keys begin without a slash", logs.prefix));
-    }
-    if logs.retention < Duration::from_secs(3600) {
-        problems.push("cdn.logs.retention: use at least 1h".into());
-    }
-    if logs.interval < Duration::from_secs(1) {
-        problems.push("cdn.logs.interval: use at least 1s".into());
-    }
-    problems
-}
-
-fn is_http_url(text: &str) -> bool {
+pub(super) fn is_http_url(text: &str) -> bool {
     let Ok(url) = text.parse::<http::Uri>() else { return false };
     matches!(url.scheme_str(), Some("http" | "https"))
         && url.host().is_some_and(|host| !host.is_empty())
