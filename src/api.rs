@@ -21,6 +21,7 @@ mod audit;
 mod backup;
 mod check;
 mod device_secret;
+mod downloads;
 mod prune;
 mod rhythm;
 
@@ -31,6 +32,7 @@ pub use check::CheckAnswer;
 pub use device_secret::{
     DeviceCredentialView, DeviceCredentialsBody, DeviceCredentialsView, DeviceSecretBody, DeviceSecretView,
 };
+pub use downloads::{DownloadList, DownloadView};
 pub use prune::{KeptView, PruneView, PrunedView, WhyView};
 pub use rhythm::ChannelSettings;
 

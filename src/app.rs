@@ -34,6 +34,7 @@ use crate::{
     },
     jobs::{
         self, Outcomes,
+        download_logs::{DownloadLogsJob, LogSource},
         keeper::{self, KeeperJob},
         listener,
         orphans::OrphansJob,
@@ -179,6 +180,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         downloads: Arc::new(Semaphore::new(settings.device.max_downloads)),
     });
     let tls = settings.device.tls.as_ref().map(open_tls).transpose()?;
+    let logs = open_logs(&settings)?;
     let limit = settings.device.rate_limit.as_ref();
     let device_site = Site {
         router: device::router(Arc::clone(&device_state)),
@@ -258,6 +260,14 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     tasks.spawn("orphans", done(jobs::run(orphans, wake, until, shown, counted)));
     let second = backup.as_ref().map(backup::Running::bucket);
     recovery::start(&mut tasks, &settings, &publishing, second, &reconciler);
+    if let Some((bucket, source)) = logs {
+        let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
+        let counting = Arc::clone(&catalogue);
+        let replica = (holder, earlier_life);
+        let job =
+            DownloadLogsJob::new(counting, bucket, source, replica, Arc::clone(&metrics), Arc::clone(&wake));
+        tasks.spawn("download logs", done(jobs::run(job, wake, until, shown, counted)));
+    }
     if let Some(tls) = tls {
         let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
         tasks.spawn("certificate", done(jobs::run(CertificateJob(tls), wake, until, shown, counted)));
@@ -375,6 +385,24 @@ async fn open_bucket(settings: &Settings, data_dir: &DataDir) -> Result<(Bucket,
             Ok((Bucket::Directory(directory), Some(reader)))
         }
     }
+}
+
+/// Where the CDN's logs are, if downloads are to be counted.
+fn open_logs(settings: &Settings) -> Result<Option<(S3Bucket, LogSource)>> {
+    let Some((cdn, logs)) = settings.cdn.as_ref().and_then(|cdn| Some((cdn, cdn.logs.as_ref()?))) else {
+        return Ok(None);
+    };
+    let Some(place) = logs.bucket.as_ref().or(settings.bucket.as_ref()) else { return Ok(None) };
+    let bucket = S3Bucket::new(&place.to_s3(), S3Limits::default(), &PartBudget::default())?;
+    let base: http::Uri = cdn.base_url.parse().map_err(Error::internal)?;
+    let base_path = base.path().trim_matches('/');
+    let source = LogSource {
+        prefix: logs.prefix.clone(),
+        base_path: if base_path.is_empty() { String::new() } else { format!("{base_path}/") },
+        retention: logs.retention,
+        interval: logs.interval,
+    };
+    Ok(Some((bucket, source)))
 }
 
 /// An address that this machine can connect to.

@@ -23,9 +23,11 @@
 //!
 //! # The way of a backup
 //! [`backup`] copies each new image to a second bucket, reads both again in time, and heals one from the other.
+//! # Beside the ways
+//! [`simulate`] is a fleet of devices, [`cost`] what delivery costs a month; both know nothing of the server's parts.
 //!
 //! # Who may know whom
-//! [`domain`] and [`version_check`] are pure and know nobody; [`http`] never names a database or store client;
+//! [`domain`], [`version_check`] and [`cost`] are pure and know nobody; [`http`] never names a database or store client;
 //! [`catalogue`], [`bucket`] and [`cdn`] never name the web framework; only [`app`] sees all. `tests/suite/layering.rs` holds it.
 
 pub mod api;
@@ -36,6 +38,7 @@ pub mod catalogue;
 pub mod cdn;
 pub mod cli;
 pub mod config;
+pub mod cost;
 pub mod data_dir;
 pub mod domain;
 pub mod error;

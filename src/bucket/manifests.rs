@@ -41,7 +41,7 @@ impl Bucket {
     /// Fails with kind `Internal` and code `manifest-damaged` when it is not what its name says.
     pub async fn manifest(&self, name: &ManifestName) -> Result<Option<Manifest>> {
         let packed = match self {
-            Self::S3(bucket) => bucket.get_small(&key_of(name)).await?,
+            Self::S3(bucket) => bucket.read_whole(&key_of(name), LARGEST).await?.map(Vec::from),
             Self::Directory(bucket) => bucket.manifest(&name.to_string()).await?,
         };
         let Some(packed) = packed else { return Ok(None) };

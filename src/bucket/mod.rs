@@ -44,7 +44,10 @@ pub use key::ObjectKey;
 pub use manifests::MANIFESTS;
 use resumable::lost;
 pub use resumable::{Kept, ObjectBytes, Resumable, SCRATCH, UPLOAD_LOST, Unsealed, upload_of_scratch};
-pub use s3::{PartBudget, S3Bucket, S3Limits, S3Settings, SignedPart};
+pub use s3::{ForeignObject, PartBudget, S3Bucket, S3Limits, S3Settings, SignedPart};
+
+/// What the keys of objects begin with that are no images but belong to Firmament: no product is called so.
+pub const NO_IMAGES: &str = ".firmament/";
 
 /// The size of a multipart upload's parts, in bytes; the same in primary and backup, so that equal objects get
 /// equal ETags. 10,000 parts (S3's limit) of it are 80 GiB.

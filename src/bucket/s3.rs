@@ -6,6 +6,7 @@
 //! - `clock`: when ours is wrong
 //! - `copy`: an object that comes from another bucket, through us or within the store
 //! - `direct`: parts that clients send themselves
+//! - `foreign`: objects that others write
 //! - `multipart`: one multipart upload, its parts and its end
 //! - `small`: small objects that are no images
 //! - `part`: memory for parts, bounded for the whole process
@@ -33,6 +34,7 @@ mod clock;
 mod copy;
 mod direct;
 mod failure;
+mod foreign;
 mod metadata;
 mod multipart;
 mod part;
@@ -45,6 +47,7 @@ mod upload;
 pub use client::{S3Limits, S3Settings};
 pub use copy::S3Copy;
 pub use direct::SignedPart;
+pub use foreign::ForeignObject;
 pub use part::PartBudget;
 pub use resumable::S3Resumable;
 pub use unsealed::{S3Bytes, S3Unsealed};

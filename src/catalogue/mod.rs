@@ -43,6 +43,7 @@ use crate::{
 
 mod change;
 mod copies;
+mod downloads;
 mod failure;
 mod following;
 mod leading;
@@ -58,6 +59,7 @@ pub use crate::domain::AuditEntry;
 pub use change::{Actor, Audit, AuditPage};
 pub use copies::{BackupLag, BackupReport, Copies, CopyMade, ImageCopy};
 pub use following::{Following, Offered, Standing};
+pub use downloads::{CountedLog, DownloadCount, Downloads};
 pub use leading::Leading;
 pub use postgres::PostgresCatalogue;
 pub use rebuild::Rebuild;
@@ -179,7 +181,7 @@ pub trait Listener: Send {
 }
 
 /// The port. See the module's head for the rules. What has rules of its own is a trait of its own, in a file that states
-/// them: [`Copies`], [`Following`], [`Leading`], [`Rebuild`], [`Removal`], [`Secrets`].
+/// them: [`Copies`], [`Downloads`], [`Following`], [`Leading`], [`Rebuild`], [`Removal`], [`Secrets`].
 ///
 /// Every method fails with kind `Unavailable` and code `catalogue-unavailable` when the database cannot be
 /// reached or does not answer in time, and with kind `Internal` on anything else that is unexpected. A change whose
@@ -187,7 +189,7 @@ pub trait Listener: Send {
 /// entry), which Postgres cannot store, is refused with kind `Malformed` and code `text-has-nul`.
 #[async_trait]
 pub trait Catalogue:
-    Copies + Following + Leading + Rebuild + Removal + Secrets + Send + Sync + 'static
+    Copies + Downloads + Following + Leading + Rebuild + Removal + Secrets + Send + Sync + 'static
 {
     /// Brings the schema up to date; safe to run on many replicas at once. Returns how many migrations it ran.
     async fn migrate(&self) -> Result<usize>;

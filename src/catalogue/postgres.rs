@@ -6,6 +6,7 @@
 //! - `describe`: what a release says of itself, and its documents
 //! - `rebuild`: making a lost catalogue anew
 //! - `copies`: what the backup has
+//! - `downloads`: how often images were downloaded
 //! - `leading`: which replica does a duty
 //! - `removal`: removing images for good
 //! - `reservation`: who may write a key
@@ -55,6 +56,7 @@ mod audit;
 mod copies;
 mod describe;
 mod following;
+mod downloads;
 mod leading;
 mod listener;
 mod read;

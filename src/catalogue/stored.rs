@@ -25,12 +25,14 @@ use crate::{
 
 mod audit;
 mod copies;
+mod downloads;
 mod offered;
 mod product;
 mod removal;
 
 pub(super) use audit::{AuditRow, audit_hash, audit_page, new_entry, settings_audit};
 pub(super) use copies::CopyRow;
+pub(super) use downloads::DownloadRow;
 pub(super) use offered::{OfferedRow, chosen, is_read_whole};
 pub(super) use product::{ProductRow, settings};
 pub(super) use removal::RemovedRow;

@@ -11,6 +11,7 @@
 //! A product may be public, private, or as the settings have it ([`Terms`]), and may prefer a short link of the device
 //! listener, which answers with the way to the image ([`ShortLinks`]). The measures of all these are told to the version
 //! check, which refuses what a product's devices could not use.
+//! [`datastream`] reads what the CDN's logs say of downloads; [`property`] checks the rules of an Akamai property.
 //!
 //! What it does not do: purge, verify what the CDN serves, or talk to it at all.
 
@@ -25,6 +26,9 @@ mod elsewhere;
 pub mod g2o;
 mod presign;
 mod terms;
+mod akamai;
+pub mod datastream;
+pub mod property;
 
 pub use akamai::{AkamaiSettings, AkamaiToken};
 pub use elsewhere::{Away, Elsewhere};

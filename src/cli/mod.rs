@@ -13,11 +13,14 @@ mod answer_first;
 mod audit;
 mod backup;
 mod check;
+mod check_property;
 mod client;
 mod connection;
 mod delivery_settings;
 mod device;
+mod cost;
 mod direct;
+mod downloads;
 mod explain;
 mod health;
 mod import;
@@ -129,6 +132,12 @@ pub enum ClientCommand {
     Health(health::HealthArguments),
     /// Simulate a fleet of devices that ask, download and update, to measure and to plan
     Simulate(simulate::SimulateArguments),
+    /// Show how often images were downloaded, as the CDN's logs tell; not for billing
+    Downloads(downloads::DownloadsArguments),
+    /// Check the rule tree of an Akamai property: names, kinds, and whether it fits our links; needs no server
+    CheckProperty(check_property::CheckPropertyArguments),
+    /// Estimate what delivery costs a month, side by side; needs no server
+    Cost(cost::CostArguments),
 }
 
 /// Reads the process's arguments. Help and version are printed to stdout and end the process with 0, a mistake is
@@ -182,6 +191,9 @@ impl ClientCommand {
             Self::Health(arguments) => arguments.connection.json,
             Self::Simulate(arguments) => arguments.json,
             Self::Backup(command) => command.json(),
+            Self::Downloads(arguments) => arguments.connection.json,
+            Self::CheckProperty(arguments) => arguments.json,
+            Self::Cost(arguments) => arguments.json,
         }
     }
 
@@ -204,6 +216,9 @@ impl ClientCommand {
             Self::Health(arguments) => health::run(arguments),
             Self::Simulate(arguments) => simulate::run(arguments, terminal),
             Self::Backup(command) => backup::run(command, terminal),
+            Self::Downloads(arguments) => downloads::run(arguments, terminal),
+            Self::CheckProperty(arguments) => check_property::run(arguments, terminal),
+            Self::Cost(arguments) => cost::run(arguments, terminal),
         }
     }
 }
@@ -265,6 +280,7 @@ mod tests {
             "firmament openapi device",
             "firmament audit --product p",
             "firmament product create p --support-end 2031-12-31",
+            "firmament product set p --support-end 2031-12-31",
             "firmament release show --product p --version 1.4.0",
             "firmament release attach sbom.cdx.json --product p --version 1.4.0 --name sbom.json --replace",
             "firmament release attachment sbom.json --product p --version 1.4.0 --output x",
@@ -289,6 +305,9 @@ mod tests {
             "firmament product set p --keep-newest 20 --keep-security-for 3650d",
             "firmament inspect f.bin --json",
             "firmament health",
+            "firmament downloads --product p --version 1.4.0 --days 7 --json",
+            "firmament check-property rules.json --template --token-name hdnts",
+            "firmament cost --devices 1000000 --image-size 64MiB --updates-per-month 1 --akamai-usd-per-gb 0.02 --json",
             "firmament simulate --devices 10 --rate 5 --server http://127.0.0.1:1 --product p --version 1.3.0=7,1.2.0",
         ] {
             assert!(parsed(line).is_ok(), "{line}: {:?}", parsed(line).err());
@@ -319,6 +338,12 @@ mod tests {
             "firmament release notes --product p --version 1.4.0",
             "firmament product create p --support-end soon",
             "firmament simulate --product p --version 1.0.0 --rate 0",
+            "firmament downloads",
+            "firmament downloads --product p --days 0",
+            "firmament cost --devices 0 --image-size 1MiB --updates-per-month 1",
+            "firmament cost --devices 1 --image-size big --updates-per-month 1",
+            "firmament cost --devices 1 --image-size 1MiB --updates-per-month 1 --offload 2",
+            "firmament cost --devices 1 --image-size 1MiB --updates-per-month 1 --delta-share 0.5",
             "firmament simulate --product p --version 1.0.0=x",
             "firmament simulate --product p --version 1.0.0 --speed 0",
             "firmament simulate --product p --version 1.0.0 --device-prefix a&b",

@@ -70,6 +70,9 @@ pub struct SetArguments {
     /// The largest image that is accepted
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     max_image_bytes: Option<u64>,
+    /// Until when you support it, such as 2031-12-31
+    #[arg(long, value_name = "DATE")]
+    support_end: Option<NaiveDate>,
     #[command(flatten)]
     settings: SettingsArguments,
     #[command(flatten)]
@@ -131,7 +134,7 @@ fn create(arguments: &CreateArguments, client: &Client, terminal: &Terminal) -> 
         && existing.settings != body
     {
         return Err(Failure::yours(format!(
-            "product {slug} exists with other settings: {}. Give --replace to replace them",
+            "product {slug} exists with other settings: {}. Change some by `firmament product set {slug}`, or give --replace to replace all",
             described(&existing.settings)
         )));
     }
@@ -156,7 +159,8 @@ fn create(arguments: &CreateArguments, client: &Client, terminal: &Terminal) -> 
 fn set(arguments: &SetArguments, client: &Client, terminal: &Terminal) -> Result<Report, Failure> {
     let slug = &arguments.slug;
     let before = offers::ask(client, slug)?.product.settings;
-    let body = arguments.settings.apply(before, &arguments.hardware, arguments.max_image_bytes)?;
+    let mut body = arguments.settings.apply(before, &arguments.hardware, arguments.max_image_bytes)?;
+    body.support_end = arguments.support_end.or(body.support_end);
     let answer = client.put(&format!("/v1/products/{slug}"), &body)?;
     let view: ProductView = answer.read()?;
     terminal.warn_all(&view.warnings);

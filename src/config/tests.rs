@@ -200,3 +200,24 @@ fn keys_of_g2o_are_those_of_a_property() {
     assert!(message(load("[device]\nshort_url = \"ftp://x\"", &[])).contains("device.short_url"));
     assert!(message(load("[device]\nseal_lifetime = \"1m\"", &[])).contains("device.seal_lifetime"));
 }
+
+#[test]
+fn logs_are_where_no_image_is() {
+    let bucket = "endpoint = \"https://s3.example.com\"\nregion = \"r\"\nname = \"b\"\naccess_key_id = \"a\"\nsecret_access_key = \"s\"\n";
+    let cdn = "[cdn]\nbase_url = \"https://fw.example.com\"\n";
+    let defaults = load(&format!("[bucket]\n{bucket}{cdn}[cdn.logs]\n"), &[]).expect("valid");
+    let logs = defaults.cdn.and_then(|cdn| cdn.logs).expect("set");
+    assert_eq!((logs.prefix.as_str(), logs.retention.as_secs()), (".firmament/logs/", 7 * 24 * 3600));
+    let elsewhere = format!("{cdn}[cdn.logs]\nprefix = \"\"\n[cdn.logs.bucket]\n{bucket}");
+    load(&elsewhere, &[]).expect("a bucket of its own may hold nothing else");
+    for (file, word) in [
+        (format!("{cdn}[cdn.logs]\n"), "[cdn.logs.bucket]"),
+        (format!("[bucket]\n{bucket}{cdn}[cdn.logs]\nprefix = \"logs/\"\n"), ".firmament/"),
+        (format!("[bucket]\n{bucket}{cdn}[cdn.logs]\nretention = \"1m\"\n"), "retention"),
+        (format!("[bucket]\n{bucket}{cdn}[cdn.logs]\ninterval = \"0s\"\n"), "interval"),
+        (format!("{cdn}[cdn.logs]\nprefix = \"/x\"\n[cdn.logs.bucket]\n{bucket}"), "without a slash"),
+    ] {
+        let message = message(load(&file, &[]));
+        assert!(message.contains(word), "{file}: {message}");
+    }
+}

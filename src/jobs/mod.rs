@@ -10,6 +10,7 @@
 //! - [`manifests`]: keeps a manifest of each product in the bucket
 //! - [`removals`]: removes the objects of images that were removed for good
 //! - [`backup`]: keeps the backup equal to the bucket, and reads both again
+//! - [`download_logs`]: counts downloads from the CDN's logs
 //! - [`listener`]: hears of changes from the catalogue; no reconciler, but what wakes them
 
 use std::{
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{error::Result, telemetry::Metrics};
 
 pub mod backup;
+pub mod download_logs;
 pub mod keeper;
 pub mod listener;
 pub mod manifests;

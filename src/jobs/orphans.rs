@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::Reconciler;
 use crate::{
-    bucket::{MANIFESTS, upload_of_scratch},
+    bucket::{NO_IMAGES, upload_of_scratch},
     error::Result,
     publishing::{Publishing, key_of},
 };
@@ -123,8 +123,7 @@ impl OrphansJob {
             after = Some(last.key.clone());
             pieces.extend(page.iter().filter_map(|object| upload_of_scratch(&object.key)));
             let keys: Vec<String> = page.into_iter().map(|object| object.key).collect();
-            let ours = |key: &String| upload_of_scratch(key).is_some() || key.starts_with(MANIFESTS);
-            let keys: Vec<String> = keys.into_iter().filter(|key| !ours(key)).collect();
+            let keys: Vec<String> = keys.into_iter().filter(|key| !key.starts_with(NO_IMAGES)).collect();
             let known = self.publishing.catalogue.known_keys(&keys).await?;
             rowless += keys.iter().filter(|key| !known.contains(*key)).count();
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::{
-    bucket::{Bucket, ListedObject, MANIFESTS, ObjectFacts, ObjectKey, upload_of_scratch},
+    bucket::{Bucket, ListedObject, NO_IMAGES, ObjectFacts, ObjectKey},
     domain::Policy,
     error::Result,
     publishing::intake::{Intake, Taken},
@@ -31,9 +31,7 @@ impl<'a> Objects<'a> {
                 None => self.done = true,
                 Some(last) => self.after = Some(last.key.clone()),
             }
-            let image = |object: &ListedObject| {
-                !object.key.starts_with(MANIFESTS) && upload_of_scratch(&object.key).is_none()
-            };
+            let image = |object: &ListedObject| !object.key.starts_with(NO_IMAGES);
             self.page.extend(page.into_iter().filter(image));
         }
         Ok(self.page.front())

@@ -17,6 +17,10 @@ use prometheus_client::{
 use super::BackupMetrics;
 use crate::{domain::Snapshot, error::Error};
 
+mod downloads;
+
+pub use downloads::CdnDownloads;
+
 /// How a check was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Answer {
@@ -136,6 +140,8 @@ pub struct Metrics {
     pub rowless_objects: Gauge,
     /// The backup's.
     pub backup: BackupMetrics,
+    /// Downloads as the CDN's logs tell.
+    pub cdn_downloads: CdnDownloads,
 }
 
 impl Default for Metrics {
@@ -167,6 +173,7 @@ impl Metrics {
             last_success: Family::default(),
             rowless_objects: Gauge::default(),
             backup: BackupMetrics::register(&mut registry),
+            cdn_downloads: CdnDownloads::default(),
             registry: Registry::default(),
         };
         for dependency in [Dependency::Catalogue, Dependency::Bucket] {
@@ -226,6 +233,7 @@ impl Metrics {
             "Objects in the bucket that no row of the catalogue names, at the last look",
             metrics.rowless_objects.clone(),
         );
+        metrics.cdn_downloads.register(&mut registry);
         Self { registry, ..metrics }
     }
 

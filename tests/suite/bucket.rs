@@ -3,12 +3,14 @@
 //! - [`store`]: a bucket of either kind for one test
 //! - [`cases`]: what both kinds promise
 //! - [`resumable`]: objects that come in pieces
+//! - [`foreign`]: objects that others write
 //! - [`gateway`]: S3 alone: headers, paging, styles, refusals
 //! - [`faults`]: a store that hangs, is overloaded, or loses its answers
 //! - [`wire`]: a server that shows what is sent
 
 mod cases;
 mod faults;
+mod foreign;
 mod gateway;
 mod resumable;
 pub(crate) mod store;

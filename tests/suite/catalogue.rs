@@ -21,6 +21,7 @@ use crate::postgres::Database;
 mod audit_log;
 mod changes;
 mod copies;
+mod counting;
 mod describing;
 mod following;
 mod leading;
@@ -83,6 +84,11 @@ conformance! {
         only_the_holder_releases,
         many_reservations_of_one_slot_have_one_winner,
         overlapping_reservations_never_deadlock;
+    counting:
+        a_log_counts_once_and_adds_up,
+        many_that_count_one_log_add_it_once,
+        counts_stay_with_their_product_and_day,
+        forgotten_logs_are_uncounted_and_their_counts_stay;
     leading:
         a_duty_has_one_leader_until_it_gives_back,
         a_lead_that_ran_out_is_taken_over,

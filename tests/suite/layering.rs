@@ -147,8 +147,9 @@ fn only_house(module: &str, allowed: &[&str]) {
 }
 
 #[test]
-fn domain_and_version_check_are_pure_and_know_nobody() {
+fn domain_version_check_and_cost_are_pure_and_know_nobody() {
     only_house("domain", &["domain"]);
+    only_house("cost", &["cost"]);
     only_house("version_check", &["domain", "version_check"]);
     only_house("error", &["version_check"]);
     let impure = [
@@ -161,7 +162,7 @@ fn domain_and_version_check_are_pure_and_know_nobody() {
         "tracing",
     ];
     let forbidden: Vec<_> = [&DATABASE[..], &STORE, &WEB, &impure].concat();
-    forbid(&["domain", "version_check"], &forbidden);
+    forbid(&["domain", "version_check", "cost"], &forbidden);
 }
 
 #[test]
@@ -212,6 +213,7 @@ fn only_the_composition_root_sees_all() {
         "catalogue",
         "cdn",
         "config",
+        "cost",
         "data_dir",
         "domain",
         "error",

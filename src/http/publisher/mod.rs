@@ -18,6 +18,7 @@
 //! | `POST /v1/products/{product}/prune` | admin | remove for good what retention does not keep |
 //! | `GET /v1/products/{product}/releases`, `…/releases/{version}` | read | releases |
 //! | `GET /v1/products/{product}/explain` | read | what a device is offered, and why |
+//! | `GET /v1/products/{product}/downloads` | read | how often images were downloaded |
 //! | `GET /v1/products/{product}/audit`, `/v1/audit` | read | the audit log |
 //! | `GET /v1/backup`, `POST /v1/backup/sync` | read, admin | how the backup is doing; copy now |
 //! | `GET /v1/status` | read | the reconcilers' last outcomes |
@@ -62,6 +63,7 @@ mod backup;
 mod describe;
 mod device_secret;
 mod direct;
+mod downloads;
 mod explain;
 mod headers;
 mod images;
@@ -168,6 +170,7 @@ fn routes() -> OpenApiRouter<PublisherState> {
             attachments::put_attachment,
             attachments::delete_attachment
         ))
+        .routes(routes!(downloads::downloads))
         .routes(routes!(audit::audit))
         .routes(routes!(audit::audit_of_all))
         .routes(routes!(backup::backup))

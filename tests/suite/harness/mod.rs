@@ -21,6 +21,7 @@ pub mod backup;
 pub mod client;
 pub mod command;
 #[allow(dead_code, reason = "the tests of purges, on another branch, use all of it")]
+#[allow(dead_code, reason = "the tests of purges use the rest of it")]
 pub mod edge;
 pub mod link;
 pub mod proxy;

@@ -11,6 +11,7 @@ mod commands;
 mod crash;
 mod direct;
 mod disaster;
+mod downloads;
 mod drain;
 mod edge;
 mod edge_akamai;

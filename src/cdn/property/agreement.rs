@@ -1,0 +1,185 @@
+//! Whether a rule tree does what Firmament's links need: it is followed for the path of an image and for that of a check, as
+//! an edge would follow it, as far as paths decide.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// An image's path, its parts, and a check's path, as Firmament has them.
+pub(super) const IMAGE: &str = "/thermo-x/1.4.0/app.bin";
+const TAGS: [&str; 2] = ["p-thermo-x", "r-thermo-x-1.4.0"];
+const CHECK: &str = "/v1/check";
+const SHORT_LINK: &str = "/d/thermo-x/1.4.0/app.bin";
+
+/// The behaviors that take effect for a path, in their order.
+struct Effective<'v>(Vec<(&'v str, &'v Value)>);
+
+impl<'v> Effective<'v> {
+    fn of(rules: &'v Value, path: &str) -> Self {
+        let mut effective = Self(Vec::new());
+        effective.follow(rules, path);
+        effective
+    }
+
+    fn follow(&mut self, rule: &'v Value, path: &str) {
+        if !applies(rule, path) {
+            return;
+        }
+        for behavior in list(rule, "behaviors") {
+            let name = behavior.get("name").and_then(Value::as_str).unwrap_or_default();
+            self.0.push((name, behavior.get("options").unwrap_or(&Value::Null)));
+        }
+        for child in list(rule, "children") {
+            self.follow(child, path);
+        }
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &'v Value> {
+        self.0.iter().filter(move |(behavior, _)| *behavior == name).map(|(_, options)| *options)
+    }
+
+    /// The last one wins.
+    fn last(&self, name: &str) -> Option<&'v Value> {
+        self.all(name).last()
+    }
+
+    /// The tags, with the variables' values for the path.
+    fn tags(&self, path: &str) -> Vec<String> {
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let mut variables = BTreeMap::new();
+        for set in self.all("setVariable") {
+            let offset: usize = text(set, "pathComponentOffset").parse().unwrap_or(0);
+            let value = offset.checked_sub(1).and_then(|index| parts.get(index)).copied().unwrap_or_default();
+            variables.insert(format!("{{{{user.{}}}}}", text(set, "variableName")), value);
+        }
+        let filled = |tag: &Value| {
+            let tag = text(tag, "tag").to_owned();
+            variables.iter().fold(tag, |tag, (name, value)| tag.replace(name, value))
+        };
+        self.all("cacheTag").map(filled).collect()
+    }
+}
+
+fn text<'v>(options: &'v Value, name: &str) -> &'v str {
+    options.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
+    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn has(options: &Value, name: &str, wanted: &str) -> bool {
+    list(options, name).iter().any(|value| value == wanted)
+}
+
+/// Whether a rule applies to a path. Criteria other than paths are about failures and clients: they do not hold here.
+fn applies(rule: &Value, path: &str) -> bool {
+    let criteria = list(rule, "criteria");
+    let holds = |criterion: &Value| {
+        let options = criterion.get("options").unwrap_or(&Value::Null);
+        let one = list(options, "values").iter().filter_map(Value::as_str).any(|value| matches(value, path));
+        let wanted = text(options, "matchOperator") == "MATCHES_ONE_OF";
+        criterion.get("name").and_then(Value::as_str) == Some("path") && one == wanted
+    };
+    match rule.get("criteriaMustSatisfy").and_then(Value::as_str) {
+        Some("any") => criteria.is_empty() || criteria.iter().any(holds),
+        _ => criteria.iter().all(holds),
+    }
+}
+
+/// `*` is any characters, `?` is one.
+fn matches(pattern: &str, path: &str) -> bool {
+    match (pattern.chars().next(), path.chars().next()) {
+        (None, None) => true,
+        (Some('*'), _) => {
+            matches(&pattern[1..], path)
+                || path.chars().next().is_some_and(|first| matches(pattern, &path[first.len_utf8()..]))
+        }
+        (Some(wanted), Some(found)) if wanted == found || wanted == '?' => {
+            matches(&pattern[wanted.len_utf8()..], &path[found.len_utf8()..])
+        }
+        _ => false,
+    }
+}
+
+/// Adds what does not agree.
+pub(super) fn check(rules: &Value, token_name: &str, problems: &mut Vec<String>) {
+    let mut wrong = |is_wrong: bool, text: String| {
+        if is_wrong {
+            problems.push(text);
+        }
+    };
+    let image = Effective::of(rules, IMAGE);
+    if let Some(token) = image.last("verifyTokenAuthorization") {
+        wrong(
+            text(token, "location") != "QUERY_STRING" || text(token, "locationId") != token_name,
+            format!(
+                "tokens are looked for elsewhere than in the query parameter {token_name:?}, where links have them"
+            ),
+        );
+        wrong(
+            text(token, "algorithm") != "SHA256",
+            "tokens are not verified with SHA256, as links have them".into(),
+        );
+        wrong(
+            token.get("failureResponse") != Some(&Value::Bool(true)),
+            "a token that does not hold is not refused (failureResponse)".into(),
+        );
+        let removed = image.all("removeQueryParameter").any(|remove| has(remove, "parameters", token_name));
+        wrong(
+            !removed,
+            format!("the token ({token_name:?}) is not removed before the request goes to the bucket"),
+        );
+    }
+    let in_key = image.last("cacheKeyQueryParams").is_none_or(|key| match text(key, "behavior") {
+        "IGNORE_ALL" => false,
+        "IGNORE" => !has(key, "parameters", token_name),
+        "INCLUDE" => has(key, "parameters", token_name),
+        _ => true,
+    });
+    wrong(
+        in_key,
+        format!("the cache key of images has the token ({token_name:?}) in it: each link is fetched anew"),
+    );
+    let caching = image.last("caching").map(|caching| text(caching, "behavior"));
+    wrong(
+        !matches!(caching, Some("CACHE_CONTROL" | "CACHE_CONTROL_AND_EXPIRES" | "MAX_AGE")),
+        "images are not kept at the edge (caching): they may be for a year, as their Cache-Control says"
+            .into(),
+    );
+    let tags = image.tags(IMAGE);
+    for tag in TAGS {
+        wrong(
+            !tags.iter().any(|found| found == tag),
+            format!("{IMAGE} lacks the cache tag {tag}: purges would miss it"),
+        );
+    }
+    let origin = image.last("origin");
+    wrong(origin.is_none(), "images have no origin".into());
+
+    for path in [CHECK, SHORT_LINK] {
+        let listener = Effective::of(rules, path);
+        if listener.last("origin") == origin {
+            // Whoever does not put the device listener behind the CDN has no rule for it.
+            continue;
+        }
+        wrong(
+            listener.last("verifyTokenAuthorization").is_some(),
+            format!("{path} asks for a token, which devices do not have there"),
+        );
+        let key = listener.last("cacheKeyQueryParams").map(|key| text(key, "behavior"));
+        wrong(
+            matches!(key, Some("IGNORE_ALL" | "IGNORE" | "INCLUDE")),
+            format!(
+                "the cache key of {path} lacks parts of the query: devices would get each other's answers"
+            ),
+        );
+        let caching = listener.last("caching").map(|caching| text(caching, "behavior"));
+        wrong(
+            caching == Some("MAX_AGE"),
+            format!(
+                "{path} is kept for a fixed time: answers say themselves whether and how long they may be"
+            ),
+        );
+    }
+}
