@@ -225,40 +225,6 @@ pub struct RemovalSettings {
     /// How long an object stays after its image was removed.
     #[serde(with = "field::duration")]
     pub hold: Duration,
-pub struct Cdn {
-    /// Link = base URL + `/` + key.
-    pub base_url: String,
-    /// Absent: links carry no token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<CdnToken>,
-    /// Absent: downloads are not counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logs: Option<CdnLogs>,
-}
-
-/// How links are signed for the CDN.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct CdnToken {
-    /// The scheme.
-    pub kind: CdnTokenKind,
-    /// Hex.
-    #[serde(serialize_with = "field::hidden_secret")]
-    pub key: SecretString,
-    /// The query parameter's name.
-    #[serde(default = "field::token_name")]
-    pub name: String,
-    /// How long a link works after it was given out, at least.
-    #[serde(with = "field::duration", default = "field::day")]
-    pub lifetime: Duration,
-}
-
-/// The schemes of CDN tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CdnTokenKind {
-    /// Akamai Auth Token 2.0.
-    Akamai,
 }
 
 /// Presigned bucket URLs.

@@ -55,8 +55,8 @@ use crate::{
 mod audit;
 mod copies;
 mod describe;
-mod following;
 mod downloads;
+mod following;
 mod leading;
 mod listener;
 mod read;

@@ -54,8 +54,8 @@ use crate::{
 mod audit;
 mod copies;
 mod describe;
-mod following;
 mod downloads;
+mod following;
 mod leading;
 mod read;
 mod rebuild;

@@ -22,13 +22,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{bucket::ObjectKey, error::Result};
 
 pub mod akamai;
+mod akamai;
+pub mod datastream;
 mod elsewhere;
 pub mod g2o;
 mod presign;
-mod terms;
-mod akamai;
-pub mod datastream;
 pub mod property;
+mod terms;
 
 pub use akamai::{AkamaiSettings, AkamaiToken};
 pub use elsewhere::{Away, Elsewhere};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::field;
+use super::{CdnLogs, field};
 use crate::error::{Error, Result};
 
 /// The CDN.
@@ -17,6 +17,9 @@ pub struct Cdn {
     /// Absent: links carry no token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<CdnToken>,
+    /// Absent: downloads are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<CdnLogs>,
 }
 
 /// How links are signed for the CDN.
