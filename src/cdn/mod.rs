@@ -22,7 +22,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{bucket::ObjectKey, error::Result};
 
 pub mod akamai;
-mod akamai;
 pub mod datastream;
 mod elsewhere;
 pub mod g2o;

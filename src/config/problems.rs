@@ -150,8 +150,8 @@ impl Settings {
             if let Some(token) = &cdn.token {
                 problems.extend(cdn::token_problems(token, &cdn.base_url));
             }
-            for problem in cdn.logs.iter().flat_map(|logs| logs.problems(self.bucket.is_some())) {
-                wrong(true, problem);
+            for logs in &cdn.logs {
+                problems.extend(logs.problems(self.bucket.is_some()));
             }
         }
         let mut wrong = |is_wrong: bool, text: String| {

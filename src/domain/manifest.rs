@@ -221,6 +221,7 @@ impl Manifest {
                 id: self.id,
                 name: self.product,
                 settings: self.settings,
+                device_secrets: DeviceSecrets::default(),
                 created_at: self.created_at,
                 revision: self.revision,
             },

@@ -9,7 +9,7 @@ use std::{
 };
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
@@ -18,7 +18,8 @@ use super::{
 };
 
 /// What a publisher may set on a product.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProductSettings {
     /// The hardware that exists; empty = not listed, any hardware may be named.
     pub hardware: BTreeSet<Hardware>,

@@ -107,6 +107,13 @@ pub async fn rebuild(
                 state.product.name
             ));
         }
+        if state.product.settings.delivery.authenticate_devices {
+            rebuilt.unknown.push(format!(
+                "{0}: the secret that its devices are known by; give it the one that you have kept: `firmament product \
+                 device-secret {0} --rotate --secret-file FILE`",
+                state.product.name
+            ));
+        }
         if manifest.is_none() {
             rebuilt.unknown.push(format!(
                 "{}: its settings, channels, recalls, floors and notes, as it has no manifest; nothing of it is offered until \
@@ -292,6 +299,7 @@ fn unknown(name: &ProductName) -> Found {
         id: Uuid::now_v7(),
         name: name.clone(),
         settings: ProductSettings::default(),
+        device_secrets: DeviceSecrets::default(),
         created_at: Utc::now(),
         revision: Revision::default(),
     };
