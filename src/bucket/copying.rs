@@ -139,11 +139,11 @@ impl Bucket {
         }
     }
 
-    /// Lets the store copy the object from the other bucket, with its metadata, and says what it holds then. The bytes are
-    /// not looked at by us.
+    /// Lets the store copy the object from the other bucket, with its metadata; gives the entity tag of the copy, without
+    /// quotes, if the store tells it. The bytes are not looked at by us.
     ///
     /// Fails with kind `NotFound` and code [`OBJECT_MISSING`] when there is none to copy.
-    pub async fn copy_within(&self, from: &Self, original: &Original) -> Result<Option<StoredObject>> {
+    pub async fn copy_within(&self, from: &Self, original: &Original) -> Result<Option<String>> {
         match (self, from) {
             (Self::S3(to), Self::S3(from)) => to.copy_within(from, original).await,
             _ => Err(Error::internal("a copy within a store needs two buckets of that store")),
@@ -156,9 +156,7 @@ impl Bucket {
             Self::S3(bucket) => {
                 Ok(Receiving::S3(Box::new(s3::S3Copy::begin(bucket, original, memory).await?)))
             }
-            Self::Directory(bucket) => {
-                Ok(Receiving::Directory(Box::new(bucket.receive(original).await?)))
-            }
+            Self::Directory(bucket) => Ok(Receiving::Directory(Box::new(bucket.receive(original).await?))),
         }
     }
 
@@ -185,7 +183,7 @@ impl Receiving {
     pub fn received(&self) -> u64 {
         match self {
             Self::S3(_) => 0,
-            Self::Directory(copy) => copy.received(),
+            Self::Directory(copy) => copy.there_before(),
         }
     }
 

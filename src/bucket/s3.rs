@@ -3,6 +3,7 @@
 //! - `client`: the SDK's client and its settings
 //! - `upload`: an object on its way, and how it gets its metadata
 //! - `resumable`, `unsealed`: an object that comes in pieces, and after its last byte
+//! - `clock`: when ours is wrong
 //! - `copy`: an object that comes from another bucket, through us or within the store
 //! - `direct`: parts that clients send themselves
 //! - `multipart`: one multipart upload, its parts and its end
@@ -27,6 +28,7 @@ use super::{ListedObject, ObjectFacts, ObjectKey, StoredObject};
 use crate::error::{Error, Kind, Result};
 
 mod client;
+mod clock;
 mod copy;
 mod direct;
 mod failure;

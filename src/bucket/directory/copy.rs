@@ -104,7 +104,7 @@ fn hash_file(path: &Path, size: u64) -> std::io::Result<(Sha256, u64)> {
 }
 
 impl DirectoryCopy {
-    pub(in crate::bucket) fn received(&self) -> u64 {
+    pub(in crate::bucket) fn there_before(&self) -> u64 {
         self.before
     }
 

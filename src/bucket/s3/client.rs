@@ -26,6 +26,7 @@ use aws_smithy_http_client::{
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::clock::WrongClock;
 use crate::error::{Error, Kind, Result};
 
 /// How to reach an S3 bucket.
@@ -111,6 +112,7 @@ pub(super) fn connect(settings: &S3Settings, limits: &S3Limits) -> Result<aws_sd
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .retry_config(RetryConfig::standard().with_max_attempts(limits.attempts))
+        .retry_classifier(WrongClock)
         .retry_partition(RetryPartition::new(format!("{} {}", settings.endpoint, settings.name)))
         .timeout_config(time_outs)
         // It measures throughput, and would take a store that thinks for a while after the last byte for a

@@ -83,7 +83,7 @@ impl S3Bucket {
         &self,
         from: &Self,
         original: &Original,
-    ) -> Result<Option<StoredObject>> {
+    ) -> Result<Option<String>> {
         let limits = &self.limits;
         // A store that moves the bytes takes longer for gigabytes than for one part.
         let time_outs = TimeoutConfig::builder()
@@ -92,9 +92,12 @@ impl S3Bucket {
             .operation_timeout(limits.operation * 2)
             .build();
         let key = original.key.as_str();
-        self.client
+        let answer = self
+            .client
             .copy_object()
             .copy_source(copy_source(&from.name, key))
+            // Ceph ignores it.
+            .copy_source_if_match(&original.etag)
             .bucket(&*self.name)
             .key(key)
             .customize()
@@ -109,7 +112,8 @@ impl S3Bucket {
                 true => object_missing(&original.key),
                 false => failed("copying an object within the store", error),
             })?;
-        self.head(key).await
+        let tag = answer.copy_object_result.and_then(|result| result.e_tag);
+        Ok(tag.map(|tag| tag.trim_matches('"').to_owned()))
     }
 
     async fn begin_copy(&self, original: &Original) -> Result<Multipart> {
@@ -144,11 +148,7 @@ impl S3Bucket {
 }
 
 impl Multipart {
-    fn new(
-        upload_id: String,
-        others: Vec<UnfinishedUpload>,
-        there: BTreeMap<u32, (u64, String)>,
-    ) -> Self {
+    fn new(upload_id: String, others: Vec<UnfinishedUpload>, there: BTreeMap<u32, (u64, String)>) -> Self {
         Self { upload_id, others, there, sent: 0, in_flight: JoinSet::new(), arrived: Vec::new() }
     }
 
@@ -308,14 +308,14 @@ impl S3Copy {
         let mut look = 1;
         let stored = loop {
             // After an error nobody knows whether it was done; what is there now tells.
-            match (self.stored().await, &outcome) {
+            match (self.stored().await, outcome.as_ref().err()) {
                 (Ok(stored), _) => break stored,
-                (Err(error), Ok(_)) => return Err(error),
-                (Err(_), Err(error)) if look < LOOKS && error.is_retryable() => {
+                (Err(error), None) => return Err(error),
+                (Err(_), Some(error)) if look < LOOKS && error.is_retryable() => {
                     look += 1;
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
-                (Err(_), Err(_)) => return Err(outcome.err().expect("just seen")),
+                (Err(found), Some(_)) => return Err(outcome.err().unwrap_or(found)),
             }
         };
         // A store that makes new tags when it copies (AWS) gave the original such a one.
