@@ -47,6 +47,7 @@ use crate::{
 };
 
 pub(crate) mod backup;
+mod cdn;
 mod certificate;
 mod links;
 mod recovery;
@@ -148,6 +149,9 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let links = Arc::new(links);
     let short = Arc::new(make_short_links(&settings));
     let device_host: Arc<str> = reachable(device_socket.address).to_string().into();
+    let purge = settings.cdn.as_ref().and_then(|cdn| cdn.purge.as_ref());
+    let purger = purge.map(|purge| cdn::purger(purge, &settings)).transpose()?;
+    let gate = cdn::gate(&settings);
     let publishing = Arc::new(Publishing {
         catalogue: Arc::clone(&catalogue),
         bucket,
@@ -158,6 +162,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         },
         uploads: Semaphore::new(settings.publisher.max_uploads),
         upload_lifetime: settings.publisher.upload_lifetime,
+        gated: gate.is_some(),
         changed: Arc::clone(&changed),
         metrics: Arc::clone(&metrics),
         abort: abort.clone(),
@@ -176,6 +181,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
             settings.device.cache_lifetime,
             device_handle.stretch(),
         ),
+        check_tag: purge.and_then(|purge| purge.tag_of_checks()).map(Into::into),
         reader: reader.map(Arc::new),
         downloads: Arc::new(Semaphore::new(settings.device.max_downloads)),
     });
@@ -198,7 +204,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let publisher_router = publisher::router(PublisherState {
         publishing: Arc::clone(&publishing),
         tokens: Arc::new(Tokens::new(&token, &settings.publisher.tokens)),
-        links,
+        links: Arc::clone(&links),
         short,
         device_host,
         metrics: Arc::clone(&metrics),
@@ -267,6 +273,14 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         let job =
             DownloadLogsJob::new(counting, bucket, source, replica, Arc::clone(&metrics), Arc::clone(&wake));
         tasks.spawn("download logs", done(jobs::run(job, wake, until, shown, counted)));
+    }
+    let shared = (Arc::clone(&publishing), earlier_life, Arc::clone(&metrics));
+    let (gate, purge) = cdn::jobs(shared, links, gate, purger, &current);
+    let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
+    tasks.spawn("gate", done(jobs::run(gate, wake, until, shown, counted)));
+    if let Some(purge) = purge {
+        let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
+        tasks.spawn("purge", done(jobs::run(purge, wake, until, shown, counted)));
     }
     if let Some(tls) = tls {
         let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));

@@ -26,11 +26,14 @@ mod cdn;
 mod field;
 mod logs;
 mod problems;
+mod purge;
 
 pub use backup::BackupSettings;
 pub use cdn::{Cdn, CdnToken, CdnTokenKind, G2oSettings, SigningKeyName};
 pub use field::size::parse as parse_size;
 pub use logs::CdnLogs;
+pub(crate) use purge::whole_up_to;
+pub use purge::{PurgeChecks, PurgeInterface, PurgeNetwork, PurgeSettings, VerifyBeforeOffer};
 
 /// The commented reference of all settings.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");

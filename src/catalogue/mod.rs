@@ -48,12 +48,14 @@ mod failure;
 mod following;
 mod leading;
 pub mod postgres;
+pub mod purges;
 mod rebuild;
 mod removal;
 mod secrets;
 pub mod sqlite;
 mod stored;
 mod upload;
+pub mod waiting;
 
 pub use crate::domain::AuditEntry;
 pub use change::{Actor, Audit, AuditPage};
@@ -62,11 +64,13 @@ pub use downloads::{CountedLog, DownloadCount, Downloads};
 pub use following::{Following, Offered, Standing};
 pub use leading::Leading;
 pub use postgres::PostgresCatalogue;
+pub use purges::{Acceptance, AskedPurge, PurgeCounts, Purges};
 pub use rebuild::Rebuild;
 pub use removal::{Removal, Removed};
 pub use secrets::Secrets;
 pub use sqlite::SqliteCatalogue;
 pub use upload::{Locker, ResumableUpload, UploadKind, UploadLock, UploadProgress, is_of_upload};
+pub use waiting::{Waiting, WaitingPromotions};
 
 /// The right to write one key of the bucket, held under a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +138,9 @@ pub struct Promote {
     pub images: Vec<Uuid>,
     /// The images whose promotion is withdrawn, because a downgrade overrides them; that it was there is kept.
     pub withdraw: Vec<Uuid>,
+    /// Only ask for it: the promotion waits until the images were fetched back through the CDN, and nothing is withdrawn
+    /// before. What waited itself and is withdrawn waits no longer.
+    pub pending: bool,
 }
 
 /// A change of what a release says of itself.
@@ -189,7 +196,18 @@ pub trait Listener: Send {
 /// entry), which Postgres cannot store, is refused with kind `Malformed` and code `text-has-nul`.
 #[async_trait]
 pub trait Catalogue:
-    Copies + Downloads + Following + Leading + Rebuild + Removal + Secrets + Send + Sync + 'static
+    Copies
+    + Downloads
+    + Following
+    + Leading
+    + Purges
+    + Rebuild
+    + Removal
+    + Secrets
+    + WaitingPromotions
+    + Send
+    + Sync
+    + 'static
 {
     /// Brings the schema up to date; safe to run on many replicas at once. Returns how many migrations it ran.
     async fn migrate(&self) -> Result<usize>;

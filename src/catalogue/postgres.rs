@@ -12,6 +12,8 @@
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
 //! - `following`: what snapshots are kept equal by
+//! - `purges`: what the CDN is to forget
+//! - `waiting`: promotions that wait at the gate
 //! - `listener`: wake-ups by `LISTEN`
 //! - `secrets`: what devices are known by
 //! - `schema`: migrations
@@ -59,6 +61,7 @@ mod downloads;
 mod following;
 mod leading;
 mod listener;
+mod purges;
 mod read;
 mod rebuild;
 mod removal;
@@ -66,6 +69,7 @@ mod reservation;
 mod schema;
 mod secrets;
 mod upload;
+mod waiting;
 mod write;
 
 /// How long a call waits for a free connection, or for the server while it restarts.

@@ -12,6 +12,8 @@
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
 //! - `following`: what snapshots are kept equal by
+//! - `purges`: what the CDN is to forget
+//! - `waiting`: promotions that wait at the gate
 //! - `rows`: how values are stored
 //!
 //! # Invariants
@@ -57,6 +59,7 @@ mod describe;
 mod downloads;
 mod following;
 mod leading;
+mod purges;
 mod read;
 mod rebuild;
 mod removal;
@@ -64,6 +67,7 @@ mod reservation;
 mod rows;
 mod secrets;
 mod upload;
+mod waiting;
 mod write;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");

@@ -17,8 +17,8 @@ use super::{Audit, Description, Reservation, ResumableUpload, UploadKind, Upload
 
 use crate::{
     domain::{
-        Attachment, ChannelName, Digests, Facts, FileName, Hardware, Image, Product, ProductName,
-        ProductState, Promotion, Recall, Release, Revision, Security, Version,
+        Attachment, ChannelName, Digests, Facts, FileName, Hardware, Image, PendingPromotion, Product,
+        ProductName, ProductState, Promotion, Recall, Release, Revision, Security, Version,
     },
     error::{Error, Kind, Result},
 };
@@ -28,6 +28,7 @@ mod copies;
 mod downloads;
 mod offered;
 mod product;
+mod purges;
 mod removal;
 
 pub(super) use audit::{AuditRow, audit_hash, audit_page, new_entry, settings_audit};
@@ -35,6 +36,7 @@ pub(super) use copies::CopyRow;
 pub(super) use downloads::DownloadRow;
 pub(super) use offered::{OfferedRow, chosen, is_read_whole};
 pub(super) use product::{ProductRow, settings};
+pub(super) use purges::{PendingRow, PurgeRow, WaitingRow, words};
 pub(super) use removal::RemovedRow;
 
 pub(super) struct ReleaseRow {
@@ -306,6 +308,7 @@ pub(super) fn assemble(
     images: Vec<ImageRow>,
     promotions: Vec<PromotionRow>,
     attachments: Vec<AttachmentRow>,
+    pending: Vec<PendingRow>,
 ) -> Result<Vec<ProductState>> {
     let mut images_of: HashMap<Uuid, Vec<Image>> = HashMap::new();
     for row in images {
@@ -340,10 +343,15 @@ pub(super) fn assemble(
             at: row.promoted_at,
         });
     }
+    let mut pending_of: HashMap<Uuid, Vec<PendingPromotion>> = HashMap::new();
+    for row in pending {
+        pending_of.entry(row.product_id).or_default().push(row.into_pending()?);
+    }
     let states = products.into_iter().map(|product| ProductState {
         releases: releases_of.remove(&product.id).unwrap_or_default(),
         promotions: promotions_of.remove(&product.id).unwrap_or_default(),
         withdrawn: withdrawn_of.remove(&product.id).unwrap_or_default(),
+        pending: pending_of.remove(&product.id).unwrap_or_default(),
         product,
     });
     Ok(states.collect())

@@ -13,7 +13,8 @@
 //! check, which refuses what a product's devices could not use.
 //! [`datastream`] reads what the CDN's logs say of downloads; [`property`] checks the rules of an Akamai property.
 //!
-//! What it does not do: purge, verify what the CDN serves, or talk to it at all.
+//! Links are made without a word to anybody. Three submodules do talk to the CDN, for reconcilers and never for a check:
+//! [`purge`] makes it forget, [`edgegrid`] signs such requests, and [`gate`] fetches an image back as a device would.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,12 +22,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{bucket::ObjectKey, error::Result};
 
+mod agent;
 pub mod akamai;
 pub mod datastream;
+pub mod edgegrid;
 mod elsewhere;
 pub mod g2o;
+pub mod gate;
 mod presign;
 pub mod property;
+pub mod purge;
 mod terms;
 
 pub use akamai::{AkamaiSettings, AkamaiToken};
@@ -111,13 +116,13 @@ fn window(now: DateTime<Utc>, lifetime: Duration) -> (DateTime<Utc>, DateTime<Ut
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::domain::{FileName, ProductName, Version};
 
-    pub(super) fn key() -> ObjectKey {
+    pub(crate) fn key() -> ObjectKey {
         let version = Version::parse("1.4.0-rc.1").expect("valid");
         let product = ProductName::parse("thermo-x").expect("valid");
         ObjectKey::image(&product, &version, &FileName::parse("app.bin").expect("valid"))

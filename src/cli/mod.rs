@@ -35,6 +35,7 @@ mod progress;
 mod promote;
 mod prune;
 mod publish;
+mod purges;
 mod recall;
 mod recovery;
 mod release;
@@ -117,6 +118,8 @@ pub enum ClientCommand {
     Prune(prune::PruneArguments),
     /// List the releases of a product
     Releases(releases::ReleasesArguments),
+    /// Show what the CDN is to forget, and how far that is
+    Purges(purges::PurgesArguments),
     /// Ask for newer firmware, as a device would (exit code 3: there is none)
     Check(check::CheckArguments),
     /// Tell what a device is offered, and why
@@ -186,6 +189,7 @@ impl ClientCommand {
             Self::Explain(arguments) => arguments.connection.json,
             Self::Inspect(arguments) => arguments.json,
             Self::Releases(arguments) => arguments.connection.json,
+            Self::Purges(arguments) => arguments.connection.json,
             Self::Check(arguments) => arguments.connection.json,
             Self::Audit(arguments) => arguments.connection().json,
             Self::Health(arguments) => arguments.connection.json,
@@ -211,6 +215,7 @@ impl ClientCommand {
             Self::Explain(arguments) => explain::run(arguments, terminal),
             Self::Inspect(arguments) => inspect::run(arguments, terminal),
             Self::Releases(arguments) => releases::run(arguments, terminal),
+            Self::Purges(arguments) => purges::run(arguments, terminal),
             Self::Check(arguments) => check::run(arguments, terminal),
             Self::Audit(arguments) => audit::run(arguments, terminal),
             Self::Health(arguments) => health::run(arguments),
@@ -308,6 +313,7 @@ mod tests {
             "firmament downloads --product p --version 1.4.0 --days 7 --json",
             "firmament check-property rules.json --template --token-name hdnts",
             "firmament cost --devices 1000000 --image-size 64MiB --updates-per-month 1 --akamai-usd-per-gb 0.02 --json",
+            "firmament purges --product p --version 1.4.0 --limit 5 --json",
             "firmament simulate --devices 10 --rate 5 --server http://127.0.0.1:1 --product p --version 1.3.0=7,1.2.0",
         ] {
             assert!(parsed(line).is_ok(), "{line}: {:?}", parsed(line).err());

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{CdnLogs, field};
+use super::{CdnLogs, PurgeSettings, VerifyBeforeOffer, field};
 use crate::error::{Error, Result};
 
 /// The CDN.
@@ -14,9 +14,21 @@ use crate::error::{Error, Result};
 pub struct Cdn {
     /// Link = base URL + `/` + key.
     pub base_url: String,
+    /// Whether an image is fetched back through it before it is offered.
+    #[serde(default)]
+    pub verify_before_offer: VerifyBeforeOffer,
+    /// The largest image that is fetched back whole where a sample is enough.
+    #[serde(default, with = "field::size", skip_serializing_if = "Option::is_none")]
+    pub sample_above: Option<u64>,
+    /// Whether an image is fetched whole before it is offered, so that the edge has it.
+    #[serde(default)]
+    pub prewarm: bool,
     /// Absent: links carry no token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<CdnToken>,
+    /// Absent: nothing is purged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purge: Option<PurgeSettings>,
     /// Absent: downloads are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logs: Option<CdnLogs>,

@@ -27,8 +27,9 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{
-    Attachment, AttachmentKind, ChannelName, Digests, Facts, FileName, Hardware, Image, Product, ProductName,
-    ProductSettings, ProductState, Promotion, Recall, Release, Revision, Security, Version,
+    Attachment, AttachmentKind, ChannelName, DeviceSecrets, Digests, Facts, FileName, Hardware, Image,
+    Product, ProductName, ProductSettings, ProductState, Promotion, Recall, Release, Revision, Security,
+    Version,
 };
 
 /// What this program writes.
@@ -228,6 +229,7 @@ impl Manifest {
             releases: self.releases.into_iter().map(ReleasePart::into_release).collect(),
             promotions: there.into_iter().map(promotion).collect(),
             withdrawn: withdrawn.into_iter().map(promotion).collect(),
+            pending: Vec::new(),
         }
     }
 }

@@ -19,6 +19,7 @@
 //! - [`audit`]: the entries of the audit log, and the chain that holds them together
 //! - [`delivery`]: who may have a product's images, and by which link
 //! - [`credential`]: what devices of private products show
+//! - [`purge`]: what a change wants a CDN to forget
 //! - [`explain`]: the same for people, with all that was considered
 
 pub mod attachment;
@@ -34,6 +35,7 @@ pub mod name;
 pub mod offers;
 pub mod policy;
 pub mod product;
+pub mod purge;
 pub mod retention;
 pub mod rhythm;
 pub mod snapshot;
@@ -49,7 +51,8 @@ pub use name::{ChannelName, FileName, Hardware, NameError, ProductName, key_of};
 pub use offers::{ChannelOffers, Offer, ProductOffers, ShortImage};
 pub use policy::Policy;
 pub use product::{
-    Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release, UpgradePath,
+    Digests, Image, PendingPromotion, Product, ProductSettings, ProductState, Promotion, Recall, Release,
+    UpgradePath,
 };
 pub use retention::Retention;
 pub use rhythm::{CacheLifetime, PollInterval, Rhythm};

@@ -11,6 +11,9 @@
 //! - [`removals`]: removes the objects of images that were removed for good
 //! - [`backup`]: keeps the backup equal to the bucket, and reads both again
 //! - [`download_logs`]: counts downloads from the CDN's logs
+//! - [`purge`]: makes the CDN forget what was taken back
+//! - [`gate`]: offers what the CDN serves as it should
+//! - [`awake`]: when the latter two have something to look at
 //! - [`listener`]: hears of changes from the catalogue; no reconciler, but what wakes them
 
 use std::{
@@ -26,12 +29,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{error::Result, telemetry::Metrics};
 
+pub mod awake;
 pub mod backup;
 pub mod download_logs;
+pub mod gate;
 pub mod keeper;
 pub mod listener;
 pub mod manifests;
 pub mod orphans;
+pub mod purge;
 pub mod removals;
 pub mod snapshot;
 

@@ -28,7 +28,8 @@ use crate::{
     bucket::{Bucket, ObjectKey},
     catalogue::{Audit, Catalogue},
     domain::{
-        Image, Product, ProductName, ProductSettings, ProductState, Release, Revision, Version,
+        DeviceSecrets, Image, Product, ProductName, ProductSettings, ProductState, Release, Revision,
+        Version,
         manifest::{Manifest, ManifestName},
     },
     error::Result,
@@ -303,7 +304,13 @@ fn unknown(name: &ProductName) -> Found {
         created_at: Utc::now(),
         revision: Revision::default(),
     };
-    let state = ProductState { product, releases: Vec::new(), promotions: Vec::new(), withdrawn: Vec::new() };
+    let state = ProductState {
+        product,
+        releases: Vec::new(),
+        promotions: Vec::new(),
+        withdrawn: Vec::new(),
+        pending: Vec::new(),
+    };
     Found { state, manifest: None }
 }
 

@@ -15,10 +15,10 @@ use prometheus_client::{
 };
 
 use super::BackupMetrics;
-use crate::{domain::Snapshot, error::Error};
 
 mod downloads;
 
+use crate::{catalogue::PurgeCounts, domain::Snapshot, error::Error};
 pub use downloads::CdnDownloads;
 
 /// How a check was answered.
@@ -109,6 +109,11 @@ struct RunLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JobLabel {
     job: &'static str,
 }
@@ -142,6 +147,12 @@ pub struct Metrics {
     pub backup: BackupMetrics,
     /// Downloads as the CDN's logs tell.
     pub cdn_downloads: CdnDownloads,
+    purges: Family<StateLabel, Gauge>,
+    purge_oldest: SecondsGauge,
+    /// Promotions that wait until they were fetched back through the CDN.
+    pub pending_promotions: Gauge,
+    /// How often an image that was fetched back through the CDN was not as it should be.
+    pub gate_failures: Counter,
 }
 
 impl Default for Metrics {
@@ -174,6 +185,10 @@ impl Metrics {
             rowless_objects: Gauge::default(),
             backup: BackupMetrics::register(&mut registry),
             cdn_downloads: CdnDownloads::default(),
+            purges: Family::default(),
+            purge_oldest: Gauge::default(),
+            pending_promotions: Gauge::default(),
+            gate_failures: Counter::default(),
             registry: Registry::default(),
         };
         for dependency in [Dependency::Catalogue, Dependency::Bucket] {
@@ -234,7 +249,36 @@ impl Metrics {
             metrics.rowless_objects.clone(),
         );
         metrics.cdn_downloads.register(&mut registry);
+        metrics.purges(&PurgeCounts::default());
+        registry.register(
+            "purges",
+            "What the CDN is to forget and has not accepted yet, by state",
+            metrics.purges.clone(),
+        );
+        registry.register(
+            "purge_oldest_seconds",
+            "How long the oldest purge that the CDN has not accepted is wanted; 0 = there is none",
+            metrics.purge_oldest.clone(),
+        );
+        registry.register(
+            "pending_promotions",
+            "Promotions that wait until their image was fetched back through the CDN",
+            metrics.pending_promotions.clone(),
+        );
+        registry.register(
+            "gate_failures",
+            "How often an image that was fetched back through the CDN was not as it should be",
+            metrics.gate_failures.clone(),
+        );
         Self { registry, ..metrics }
+    }
+
+    /// Shows how many purges are how far.
+    pub fn purges(&self, counts: &PurgeCounts) {
+        for (state, count) in [("asked", counts.asked), ("failed", counts.failed)] {
+            self.purges.get_or_create(&StateLabel { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.purge_oldest.set(counts.oldest.as_secs_f64());
     }
 
     /// Counts a check.

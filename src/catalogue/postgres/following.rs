@@ -135,7 +135,8 @@ async fn summed_up_states(
          where id = any($1) order by created_at, id",
         &chosen.into_iter().collect::<Vec<_>>()
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    stored::assemble(products, releases, images, promotions, Vec::new())
+    let pending = read::pending(connection, &ids(&products)).await?;
+    stored::assemble(products, releases, images, promotions, Vec::new(), pending)
 }

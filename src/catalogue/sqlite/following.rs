@@ -117,7 +117,9 @@ async fn summed_up_states(
          where id in (select value from json_each(?1)) order by created_at, id",
     )
     .bind(json(images.iter().map(|image| image.release_id).collect::<BTreeSet<_>>()))
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    stored::assemble(products, releases, images, promotions, Vec::new())
+    let ids = json(products.iter().map(|product| product.id));
+    let pending = read::pending(connection, &ids).await?;
+    stored::assemble(products, releases, images, promotions, Vec::new(), pending)
 }

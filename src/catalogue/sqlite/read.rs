@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use super::{
     super::{
         Changes,
-        stored::{self, AttachmentRow, ImageRow, ProductRow, PromotionRow, ReleaseRow},
+        stored::{self, AttachmentRow, ImageRow, PendingRow, ProductRow, PromotionRow, ReleaseRow},
     },
     rows::json,
 };
@@ -127,9 +127,10 @@ pub(super) async fn states(
          where product_id in (select value from json_each(?1)) order by name",
     )
     .bind(&ids)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    stored::assemble(products, releases, images, promotions, attachments)
+    let pending = pending(&mut *connection, &ids).await?;
+    stored::assemble(products, releases, images, promotions, attachments, pending)
 }
 
 pub(super) async fn known_keys(
@@ -142,4 +143,16 @@ pub(super) async fn known_keys(
             .fetch_all(connection)
             .await?;
     Ok(known.into_iter().collect())
+}
+
+/// What waits at the gate, of these products (a JSON list of ids).
+pub(super) async fn pending(connection: &mut SqliteConnection, products: &str) -> Result<Vec<PendingRow>> {
+    let rows = sqlx::query_as(
+        "select product_id, channel, image_id, withdraw, asked_at, attempts, last_error from pending_promotions
+         where product_id in (select value from json_each(?1)) order by asked_at, channel, image_id",
+    )
+    .bind(products)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows)
 }

@@ -15,18 +15,18 @@ pub(super) fn json<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     serde_json::to_string(&texts).expect("a list of texts is JSON")
 }
 
-fn id(row: &SqliteRow, column: &str) -> Result<Uuid> {
+pub(super) fn id(row: &SqliteRow, column: &str) -> Result<Uuid> {
     Ok(row.try_get::<Hyphenated, _>(column)?.into_uuid())
 }
 
-fn decoded<T, E>(column: &str, result: std::result::Result<T, E>) -> Result<T>
+pub(super) fn decoded<T, E>(column: &str, result: std::result::Result<T, E>) -> Result<T>
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     result.map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: error.into() })
 }
 
-fn list(row: &SqliteRow, column: &str) -> Result<Vec<String>> {
+pub(super) fn list(row: &SqliteRow, column: &str) -> Result<Vec<String>> {
     decoded(column, serde_json::from_str(row.try_get(column)?))
 }
 

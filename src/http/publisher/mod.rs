@@ -71,6 +71,7 @@ mod operations;
 mod path;
 mod products;
 mod prune;
+mod purges;
 mod releases;
 mod stated;
 mod tus;
@@ -175,6 +176,7 @@ fn routes() -> OpenApiRouter<PublisherState> {
         .routes(routes!(audit::audit_of_all))
         .routes(routes!(backup::backup))
         .routes(routes!(backup::sync_backup))
+        .routes(routes!(purges::list_purges))
         .routes(routes!(operations::status))
         .routes(routes!(operations::metrics))
         .routes(routes!(health::livez))

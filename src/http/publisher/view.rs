@@ -7,14 +7,15 @@ use chrono::Utc;
 use super::PublisherState;
 use crate::{
     api::{
-        AttachmentView, ChannelSettings, ChannelView, ImageView, OfferView, ProductBody, ProductDetail,
-        ProductView, ReleaseState, ReleaseView, SecurityBody, UploadState, UploadView, VerdictView,
+        AttachmentView, ChannelSettings, ChannelView, ImageView, OfferView, PendingView, ProductBody,
+        ProductDetail, ProductView, ReleaseState, ReleaseView, SecurityBody, UploadState, UploadView,
+        VerdictView,
     },
     bucket::ObjectKey,
     cdn::{Terms, UNSIGNABLE},
     domain::{
-        Attachment, ChannelName, Hardware, Image, LinkKind, Offer, Product, ProductOffers, ProductSettings,
-        ProductState, Promotion, Release, Version, credential,
+        Attachment, ChannelName, Hardware, Image, LinkKind, Offer, PendingPromotion, Product, ProductOffers,
+        ProductSettings, ProductState, Promotion, Release, Version, credential,
     },
     error::{Error, Result},
     publishing::{
@@ -77,6 +78,7 @@ pub(super) fn channel(
         product: known.product.name.to_string(),
         channel: name.to_string(),
         offers: offered.into_iter().map(view).collect::<Result<_>>()?,
+        pending: pending(known, |waiting| waiting.channel == *name),
         warnings: Vec::new(),
     })
 }
@@ -109,6 +111,7 @@ pub(super) fn release(
             cves: security.cves.iter().map(ToString::to_string).collect(),
         }),
         attachments: release.attachments.iter().map(attachment).collect(),
+        purges: Vec::new(),
         warnings: Vec::new(),
     })
 }
@@ -155,11 +158,28 @@ pub(super) fn image(
         etag: image.etag.clone(),
         created_at: image.created_at,
         channels: promotions.map(|promotion| promotion.channel.to_string()).collect(),
+        pending: pending(known, |waiting| waiting.image == image.id),
         facts: image.facts.as_deref().cloned(),
         signature: image.signature.clone(),
         removed_at: image.removed_at,
         warnings: Vec::new(),
     })
+}
+
+/// The promotions that wait, of those that are meant.
+fn pending(known: &ProductState, is_meant: impl Fn(&PendingPromotion) -> bool) -> Vec<PendingView> {
+    let view = |waiting: &PendingPromotion| {
+        let (release, image) = known.image(waiting.image)?;
+        Some(PendingView {
+            channel: waiting.channel.to_string(),
+            version: release.version.to_string(),
+            filename: image.filename.to_string(),
+            since: waiting.at,
+            attempts: waiting.attempts,
+            last_error: waiting.last_error.clone(),
+        })
+    };
+    known.pending.iter().filter(|waiting| is_meant(waiting)).filter_map(view).collect()
 }
 
 pub(super) fn verdict(publication: &Publication, verdict: Verdict) -> VerdictView {
