@@ -25,7 +25,7 @@ use crate::{
     cdn::g2o::G2o,
     config::{CatalogueSettings, Settings},
     data_dir::{DataDir, ListenerUrls},
-    error::Result,
+    error::{Error, Result},
     http::{
         authentication::Tokens,
         device::{self, DeviceState, pace::Pace},

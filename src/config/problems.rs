@@ -150,7 +150,7 @@ impl Settings {
             if let Some(token) = &cdn.token {
                 problems.extend(cdn::token_problems(token, &cdn.base_url));
             }
-            for logs in &cdn.logs {
+            if let Some(logs) = &cdn.logs {
                 problems.extend(logs.problems(self.bucket.is_some()));
             }
         }

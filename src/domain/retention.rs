@@ -90,6 +90,8 @@ pub enum Keep {
     Offered(BTreeSet<ChannelName>),
     /// These channels could fall back to it.
     Fallback(BTreeSet<ChannelName>),
+    /// It is to be offered on these channels once the CDN serves it.
+    Waiting(BTreeSet<ChannelName>),
     /// Devices must pass through it.
     Floor,
     /// Devices that run these are sent to it.
@@ -109,6 +111,7 @@ impl Keep {
             Self::StoredLast(_) => "stored-last",
             Self::Offered(_) => "offered",
             Self::Fallback(_) => "fallback",
+            Self::Waiting(_) => "waiting",
             Self::Floor => "floor",
             Self::Replaces(_) => "replacement",
             Self::Security(_) => "security",
@@ -127,6 +130,7 @@ impl Keep {
             Self::StoredLast(count) => format!("one of the {count} stored last"),
             Self::Offered(channels) => format!("offered on {}", list(channels)),
             Self::Fallback(channels) => format!("what {} would offer after recalls", list(channels)),
+            Self::Waiting(channels) => format!("to be offered on {} once the CDN serves it", list(channels)),
             Self::Floor => "a floor that devices pass through".into(),
             Self::Replaces(versions) => format!("devices that run {} are sent to it", list(versions)),
             Self::Security(None) => "fixes vulnerabilities".into(),
@@ -218,6 +222,15 @@ fn reasons(
     }
     for (release, channels) in fallback {
         add(release, Keep::Fallback(channels));
+    }
+    let mut waiting = ByRelease::new();
+    for pending in &state.pending {
+        if let Some((release, _)) = state.image(pending.image) {
+            waiting.entry(release.id).or_default().insert(pending.channel.clone());
+        }
+    }
+    for (release, channels) in waiting {
+        add(release, Keep::Waiting(channels));
     }
     for release in releases.iter().filter(|release| release.floor && release.recall.is_none()) {
         add(release.id, Keep::Floor);

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use sqlx::{Connection, PgConnection, postgres::PgTransaction};
+use uuid::Uuid;
 
 use super::super::{
     Changes,
