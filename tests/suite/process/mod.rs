@@ -22,8 +22,6 @@ mod g2o;
 mod gate;
 mod import;
 mod limits;
-mod limits;
-mod links;
 mod links;
 mod mounts;
 mod origin;
