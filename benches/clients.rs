@@ -48,6 +48,8 @@ struct Device {
     mode: String,
     tls: Option<TlsConnector>,
     connections: u64,
+    /// How much may be on its way to it, in bytes, if not what the system chooses.
+    room: Option<u32>,
 }
 
 #[derive(Default)]
@@ -104,6 +106,7 @@ impl Device {
             mode: mode.to_owned(),
             tls,
             connections: 0,
+            room: None,
         })
     }
 
@@ -111,6 +114,9 @@ impl Device {
         self.connections += 1;
         let socket = TcpSocket::new_v4()?;
         socket.bind((Ipv4Addr::new(127, 1, fastrand::u8(..), fastrand::u8(1..255)), 0).into())?;
+        if let Some(room) = self.room {
+            socket.set_recv_buffer_size(room)?;
+        }
         let stream = socket.connect(self.address).await?;
         stream.set_nodelay(true)?;
         let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
@@ -188,6 +194,8 @@ async fn at_times(
 
 /// Opens a connection, makes of it what KIND says, and never lets go.
 async fn hold(mut device: Device, kind: String, held: Arc<AtomicU64>) -> io::Result<()> {
+    // Else the system takes megabytes of answers before the server finds out that nobody reads.
+    device.room = (kind == "slow").then_some(4096);
     let mut stream = device.connect().await?;
     match kind.as_str() {
         "idle" => {

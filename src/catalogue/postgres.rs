@@ -23,7 +23,7 @@
 //! - Every call ends: acquiring a connection, each statement, each wait for a lock and the whole call have limits. A
 //!   connection whose call was cut off, by its limit or because the caller went away, is closed and not reused:
 //!   nobody knows what it would answer next, or whether the network still carries it.
-//! - A connection that fell silent (a failover, a firewall that forgot it) costs a call [`ALIVE_WITHIN`] and is replaced; it
+//! - A connection that fell silent (a failover, a firewall that forgot it) costs a call `ALIVE_WITHIN` and is replaced; it
 //!   never keeps its place in the pool, not even when it fell silent on its way back there.
 //! - No statement depends on session state, but for the limits set when connecting.
 //!

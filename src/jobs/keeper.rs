@@ -8,7 +8,7 @@
 //! process's user may read it.
 //!
 //! A start goes on from the file, if the catalogue is still the one of its mark. That is right only while this program
-//! would pack the same blocks, so the mark of a file by another version of the program does not count, and [`FORMAT`]
+//! would pack the same blocks, so the mark of a file by another version of the program does not count, and `FORMAT`
 //! has a new number whenever what is packed changes (a test holds that).
 
 use std::{
