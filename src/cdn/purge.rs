@@ -1,7 +1,7 @@
 //! Fast Purge, version 3: how Akamai's edges are told to forget (<https://techdocs.akamai.com/purge-cache/reference/api>).
 //!
 //! One request is of one action and one kind of object, and has at most 50,000 bytes; [`pack`] fills it. The account has
-//! token buckets for requests and objects ([`limits`]): they are kept here too, so that the account's own are seldom
+//! token buckets for requests and objects (`limits`): they are kept here too, so that the account's own are seldom
 //! met. One bad object fails its whole request, and the answer need not say which: the caller bisects.
 //!
 //! # What an answer means

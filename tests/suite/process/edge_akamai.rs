@@ -80,6 +80,12 @@ async fn a_device_downloads_from_the_edge_with_its_token_and_nobody_without() {
     let widened = token.replace(&format!("/{product}/1.0.0/app.bin"), "/*");
     assert_ne!(widened, token);
     fetch(Method::GET, &format!("{plain}?{widened}"), &[]).await.expect(403);
+    // The lines come when a request has ended: the edge knows why it has refused.
+    eventually("the edge's log", async || {
+        let log = std::fs::read_to_string(edge.access_log()).ok()?;
+        (log.contains("\"token\":\"absent\"") && log.contains("\"token\":\"forged\"")).then_some(())
+    })
+    .await;
 }
 
 /// The life of a release: the gate, the check, downloads, an outdated token, the recall and the purge.
