@@ -18,9 +18,11 @@ pub use verdict::{ConsideredView, ExplainView, PathBody, VerdictView};
 
 mod attachment;
 mod audit;
+mod cdn;
 
 pub use attachment::{AttachmentView, NotesBody, SecurityBody};
 pub use audit::{AuditList, AuditPage, AuditView};
+pub use cdn::{PendingView, PurgeList, PurgeView};
 
 /// A problem document (RFC 9457), the body of every error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -127,6 +129,9 @@ pub struct ImageView {
     pub created_at: DateTime<Utc>,
     /// The channels that it is promoted to; none after a recall.
     pub channels: BTreeSet<String>,
+    /// The channels that it waits to be offered on, until it was fetched back through the CDN.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<PendingView>,
     /// The link that a device would be given now.
     pub url: String,
     /// What it says of itself; absent = it was stored before images were inspected.
@@ -246,6 +251,9 @@ pub struct ReleaseView {
     /// Its documents, by name.
     #[serde(default)]
     pub attachments: Vec<AttachmentView>,
+    /// What the CDN is to forget of it, the newest first; only where one release is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub purges: Vec<PurgeView>,
     /// What the version check only tells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Reason>,
@@ -280,6 +288,9 @@ pub struct ChannelView {
     pub channel: String,
     /// One line per hardware that is offered something.
     pub offers: Vec<OfferView>,
+    /// What waits to be offered, until it was fetched back through the CDN.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<PendingView>,
     /// What the version check only tells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Reason>,

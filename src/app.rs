@@ -46,6 +46,7 @@ use crate::{
     version_check::Limits,
 };
 
+mod cdn;
 mod certificate;
 mod signal;
 mod tasks;
@@ -142,6 +143,9 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let outcomes = Arc::new(Outcomes::default());
     let readiness = Readiness { current: Arc::clone(&current), draining: Arc::new(AtomicBool::new(false)) };
     let links = Arc::new(make_links(&settings)?);
+    let purge = settings.cdn.as_ref().and_then(|cdn| cdn.purge.as_ref());
+    let purger = purge.map(|purge| cdn::purger(purge, &settings)).transpose()?;
+    let gate = cdn::gate(&settings);
     let publishing = Arc::new(Publishing {
         catalogue: Arc::clone(&catalogue),
         bucket,
@@ -149,6 +153,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         limits: Limits { max_image_bytes: settings.publisher.max_image_bytes },
         uploads: Semaphore::new(settings.publisher.max_uploads),
         upload_lifetime: settings.publisher.upload_lifetime,
+        gated: gate.is_some(),
         changed: Arc::clone(&changed),
         metrics: Arc::clone(&metrics),
         abort: abort.clone(),
@@ -166,6 +171,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
             settings.device.cache_lifetime,
             device_handle.stretch(),
         ),
+        check_tag: purge.and_then(|purge| purge.tag_of_checks()).map(Into::into),
         reader: reader.map(Arc::new),
         downloads: Arc::new(Semaphore::new(settings.device.max_downloads)),
     });
@@ -186,7 +192,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let publisher_router = publisher::router(PublisherState {
         publishing: Arc::clone(&publishing),
         tokens: Arc::new(Tokens::new(&token, &settings.publisher.tokens)),
-        links,
+        links: Arc::clone(&links),
         device_host: reachable(device_socket.address).to_string().into(),
         metrics: Arc::clone(&metrics),
         outcomes: Arc::clone(&outcomes),
@@ -235,6 +241,14 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let orphans = OrphansJob { publishing: Arc::clone(&publishing), earlier_life, passes: 0 };
     let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
     tasks.spawn("orphans", done(jobs::run(orphans, wake, until, shown, counted)));
+    let shared = (Arc::clone(&publishing), earlier_life, Arc::clone(&metrics));
+    let (gate, purge) = cdn::jobs(shared, links, gate, purger, &current);
+    let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
+    tasks.spawn("gate", done(jobs::run(gate, wake, until, shown, counted)));
+    if let Some(purge) = purge {
+        let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
+        tasks.spawn("purge", done(jobs::run(purge, wake, until, shown, counted)));
+    }
     if let Some(tls) = tls {
         let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
         tasks.spawn("certificate", done(jobs::run(CertificateJob(tls), wake, until, shown, counted)));

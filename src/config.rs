@@ -24,8 +24,11 @@ use crate::{
 mod backup;
 mod field;
 mod problems;
+mod purge;
 
 pub use backup::BackupSettings;
+pub(crate) use purge::whole_up_to;
+pub use purge::{PurgeChecks, PurgeInterface, PurgeNetwork, PurgeSettings, VerifyBeforeOffer};
 
 /// The commented reference of all settings.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -208,9 +211,21 @@ pub struct BucketSettings {
 pub struct Cdn {
     /// Link = base URL + `/` + key.
     pub base_url: String,
+    /// Whether an image is fetched back through it before it is offered.
+    #[serde(default)]
+    pub verify_before_offer: VerifyBeforeOffer,
+    /// The largest image that is fetched back whole where a sample is enough.
+    #[serde(default, with = "field::size", skip_serializing_if = "Option::is_none")]
+    pub sample_above: Option<u64>,
+    /// Whether an image is fetched whole before it is offered, so that the edge has it.
+    #[serde(default)]
+    pub prewarm: bool,
     /// Absent: links carry no token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<CdnToken>,
+    /// Absent: nothing is purged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purge: Option<PurgeSettings>,
 }
 
 /// How links are signed for the CDN.

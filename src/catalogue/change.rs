@@ -33,7 +33,7 @@ pub struct Audit {
     /// Who and from where.
     pub actor: Actor,
     /// The verb: `product.create`, `product.update`, `image.publish`, `channel.promote`, `release.recall`,
-    /// `release.notes`, `release.security`, `release.attach`, `release.detach`, `release.path`.
+    /// `release.notes`, `release.security`, `release.attach`, `release.detach`, `release.path`, and by the gate `channel.offer`.
     pub action: &'static str,
     /// The version concerned, if any.
     pub version: Option<Version>,

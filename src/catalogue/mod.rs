@@ -45,16 +45,20 @@ mod change;
 mod failure;
 mod leading;
 pub mod postgres;
+pub mod purges;
 pub mod sqlite;
 mod stored;
 mod upload;
+pub mod waiting;
 
 pub use crate::domain::AuditEntry;
 pub use change::{Actor, Audit, AuditPage};
 pub use leading::Leading;
 pub use postgres::PostgresCatalogue;
+pub use purges::{Acceptance, AskedPurge, PurgeCounts, Purges};
 pub use sqlite::SqliteCatalogue;
 pub use upload::{Locker, ResumableUpload, UploadKind, UploadLock, UploadProgress, is_of_upload};
+pub use waiting::{Waiting, WaitingPromotions};
 
 /// The right to write one key of the bucket, held under a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +126,9 @@ pub struct Promote {
     pub images: Vec<Uuid>,
     /// The images whose promotion is withdrawn, because a downgrade overrides them; that it was there is kept.
     pub withdraw: Vec<Uuid>,
+    /// Only ask for it: the promotion waits until the images were fetched back through the CDN, and nothing is withdrawn
+    /// before. What waited itself and is withdrawn waits no longer.
+    pub pending: bool,
 }
 
 /// A change of what a release says of itself.
@@ -176,7 +183,7 @@ pub trait Listener: Send {
 /// answer was lost may have been committed all the same. A text with a NUL character (notes, a reason, the audit
 /// entry), which Postgres cannot store, is refused with kind `Malformed` and code `text-has-nul`.
 #[async_trait]
-pub trait Catalogue: Leading + Send + Sync + 'static {
+pub trait Catalogue: Leading + Purges + WaitingPromotions + Send + Sync + 'static {
     /// Brings the schema up to date; safe to run on many replicas at once. Returns how many migrations it ran.
     async fn migrate(&self) -> Result<usize>;
 

@@ -7,6 +7,8 @@
 //! - `leading`: which replica does a duty
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
+//! - `purges`: what the CDN is to forget
+//! - `waiting`: promotions that wait at the gate
 //! - `listener`: wake-ups by `LISTEN`
 //! - `schema`: migrations
 //!
@@ -48,10 +50,12 @@ mod audit;
 mod describe;
 mod leading;
 mod listener;
+mod purges;
 mod read;
 mod reservation;
 mod schema;
 mod upload;
+mod waiting;
 mod write;
 
 /// How long a call waits for a free connection, or for the server while it restarts.

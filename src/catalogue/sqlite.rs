@@ -7,6 +7,8 @@
 //! - `leading`: which replica does a duty
 //! - `reservation`: who may write a key
 //! - `upload`: uploads that may be resumed
+//! - `purges`: what the CDN is to forget
+//! - `waiting`: promotions that wait at the gate
 //! - `rows`: how values are stored
 //!
 //! # Invariants
@@ -49,10 +51,12 @@ use crate::{
 mod audit;
 mod describe;
 mod leading;
+mod purges;
 mod read;
 mod reservation;
 mod rows;
 mod upload;
+mod waiting;
 mod write;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");

@@ -18,15 +18,18 @@ use super::{Audit, Description, Reservation, ResumableUpload, UploadKind, Upload
 
 use crate::{
     domain::{
-        Attachment, ChannelName, Digests, Facts, FileName, Hardware, Image, Policy, Product, ProductName,
-        ProductSettings, ProductState, Promotion, Recall, Release, Revision, Security, Version,
+        Attachment, ChannelName, Digests, Facts, FileName, Hardware, Image, PendingPromotion, Policy,
+        Product, ProductName, ProductSettings, ProductState, Promotion, Recall, Release, Revision, Security,
+        Version,
     },
     error::{Error, Kind, Result},
 };
 
 mod audit;
+mod purges;
 
 pub(super) use audit::{AuditRow, audit_hash, audit_page, new_entry, settings_audit};
+pub(super) use purges::{PendingRow, PurgeRow, WaitingRow, words};
 
 pub(super) struct ProductRow {
     pub id: Uuid,
@@ -335,6 +338,7 @@ pub(super) fn assemble(
     images: Vec<ImageRow>,
     promotions: Vec<PromotionRow>,
     attachments: Vec<AttachmentRow>,
+    pending: Vec<PendingRow>,
 ) -> Result<Vec<ProductState>> {
     let mut images_of: HashMap<Uuid, Vec<Image>> = HashMap::new();
     for row in images {
@@ -369,10 +373,15 @@ pub(super) fn assemble(
             at: row.promoted_at,
         });
     }
+    let mut pending_of: HashMap<Uuid, Vec<PendingPromotion>> = HashMap::new();
+    for row in pending {
+        pending_of.entry(row.product_id).or_default().push(row.into_pending()?);
+    }
     let states = products.into_iter().map(|product| ProductState {
         releases: releases_of.remove(&product.id).unwrap_or_default(),
         promotions: promotions_of.remove(&product.id).unwrap_or_default(),
         withdrawn: withdrawn_of.remove(&product.id).unwrap_or_default(),
+        pending: pending_of.remove(&product.id).unwrap_or_default(),
         product,
     });
     Ok(states.collect())

@@ -8,7 +8,8 @@
 //! they stay the same, byte for byte, so that answers can be cached and a device that resumes uses the URL it had.
 //! At least the whole lifetime is left when one is given out.
 //!
-//! What it does not do: purge, verify what the CDN serves, or talk to it at all.
+//! Links are made without a word to anybody. Three submodules do talk to the CDN, for reconcilers and never for a check:
+//! [`purge`] makes it forget, [`edgegrid`] signs such requests, and [`gate`] fetches an image back as a device would.
 
 use std::time::Duration;
 
@@ -16,8 +17,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{bucket::ObjectKey, error::Result};
 
+mod agent;
 mod akamai;
+pub mod edgegrid;
+pub mod gate;
 mod presign;
+pub mod purge;
 
 pub use akamai::AkamaiToken;
 pub use presign::Presigner;
@@ -93,13 +98,13 @@ fn window(now: DateTime<Utc>, lifetime: Duration) -> (DateTime<Utc>, DateTime<Ut
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::domain::{FileName, ProductName, Version};
 
-    pub(super) fn key() -> ObjectKey {
+    pub(crate) fn key() -> ObjectKey {
         let version = Version::parse("1.4.0-rc.1").expect("valid");
         let product = ProductName::parse("thermo-x").expect("valid");
         ObjectKey::image(&product, &version, &FileName::parse("app.bin").expect("valid"))

@@ -27,6 +27,7 @@ mod product_settings;
 mod progress;
 mod promote;
 mod publish;
+mod purges;
 mod recall;
 mod release;
 mod releases;
@@ -101,6 +102,8 @@ pub enum ClientCommand {
     Path(path::PathArguments),
     /// List the releases of a product
     Releases(releases::ReleasesArguments),
+    /// Show what the CDN is to forget, and how far that is
+    Purges(purges::PurgesArguments),
     /// Ask for newer firmware, as a device would (exit code 3: there is none)
     Check(check::CheckArguments),
     /// Tell what a device is offered, and why
@@ -161,6 +164,7 @@ impl ClientCommand {
             Self::Explain(arguments) => arguments.connection.json,
             Self::Inspect(arguments) => arguments.json,
             Self::Releases(arguments) => arguments.connection.json,
+            Self::Purges(arguments) => arguments.connection.json,
             Self::Check(arguments) => arguments.connection.json,
             Self::Audit(arguments) => arguments.connection().json,
             Self::Health(arguments) => arguments.connection.json,
@@ -180,6 +184,7 @@ impl ClientCommand {
             Self::Explain(arguments) => explain::run(arguments, terminal),
             Self::Inspect(arguments) => inspect::run(arguments, terminal),
             Self::Releases(arguments) => releases::run(arguments, terminal),
+            Self::Purges(arguments) => purges::run(arguments, terminal),
             Self::Check(arguments) => check::run(arguments, terminal),
             Self::Audit(arguments) => audit::run(arguments, terminal),
             Self::Health(arguments) => health::run(arguments),
@@ -255,6 +260,7 @@ mod tests {
             "firmament explain --product p --version 1.4.0 --hardware h --channel c",
             "firmament inspect f.bin --json",
             "firmament health",
+            "firmament purges --product p --version 1.4.0 --limit 5 --json",
             "firmament simulate --devices 10 --rate 5 --server http://127.0.0.1:1 --product p --version 1.3.0=7,1.2.0",
         ] {
             assert!(parsed(line).is_ok(), "{line}: {:?}", parsed(line).err());

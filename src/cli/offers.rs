@@ -1,16 +1,30 @@
 //! What the devices of a product are told now, in words, for all commands that change it.
 
-use super::{client::Client, output::Failure, output::Terminal, table::Table};
+use super::{
+    client::Client,
+    output::{Failure, Terminal},
+    table::{Table, plain},
+};
 use crate::{
-    api::{ChannelView, ProductDetail},
+    api::{ChannelView, PendingView, ProductDetail},
     domain::name::{ChannelName, Hardware, ProductName},
 };
 
 /// A channel's offers as text.
 pub fn of_channel(channel: &ChannelView, terminal: &Terminal) -> String {
     let name = terminal.strong(&channel.channel);
+    let mut waiting = String::new();
+    for pending in &channel.pending {
+        let PendingView { version, filename, .. } = pending;
+        waiting.push_str(&format!(
+            "\npending: {version} ({filename}), until it was fetched back through the CDN"
+        ));
+        if let Some(error) = &pending.last_error {
+            waiting.push_str(&format!("; not yet: {}", plain(error)));
+        }
+    }
     if channel.offers.is_empty() {
-        return format!("{name} offers nothing");
+        return format!("{name} offers nothing{}{waiting}", if waiting.is_empty() { "" } else { " yet" });
     }
     let others = if channel.offers.len() > 1 { "any other" } else { "any" };
     let mut table = Table::new(&["HARDWARE", "VERSION", "LINK"]);
@@ -21,7 +35,7 @@ pub fn of_channel(channel: &ChannelView, terminal: &Terminal) -> String {
             offer.url.clone(),
         ]);
     }
-    format!("{name} now offers\n{}", table.render(2))
+    format!("{name} now offers\n{}{waiting}", table.render(2))
 }
 
 /// The channels of a product, of which only those that are wanted.
@@ -77,8 +91,13 @@ mod tests {
             sha256: "ab".into(),
             url: "http://x/f.bin".into(),
         };
-        let mut channel =
-            ChannelView { product: "p".into(), channel: "beta".into(), offers: vec![], warnings: vec![] };
+        let mut channel = ChannelView {
+            product: "p".into(),
+            channel: "beta".into(),
+            offers: vec![],
+            pending: vec![],
+            warnings: vec![],
+        };
         let text = |channel: &ChannelView| of_channel(channel, &Terminal::default());
         assert_eq!(text(&channel), "beta offers nothing");
         channel.offers.push(offer(None));

@@ -6,6 +6,7 @@
 //! this command being stopped, costs no more than what was on its way.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -335,7 +336,7 @@ fn report(
         format!("  link      {}", plain(&image.url)),
     ];
     let (product, version) = (&arguments.product, plain(&image.version));
-    if image.channels.is_empty() {
+    if image.channels.is_empty() && image.pending.is_empty() {
         let again = arguments.connection.repeated(Listener::Publisher);
         lines.push("offered on no channel yet".to_owned());
         lines.push(format!(
@@ -344,7 +345,9 @@ fn report(
     } else if !terminal.is_json()
         && let Some(detail) = offers::ask_after(client, product, terminal)
     {
-        lines.push(offers::of_product(&detail, terminal, |channel| image.channels.contains(channel)));
+        let pending = image.pending.iter().map(|pending| pending.channel.clone());
+        let concerns: BTreeSet<String> = image.channels.iter().cloned().chain(pending).collect();
+        lines.push(offers::of_product(&detail, terminal, |channel| concerns.contains(channel)));
     }
     let channel = arguments
         .channel

@@ -6,10 +6,10 @@ use super::{
     client::Client,
     connection::ClientOptions,
     output::{Failure, Report, Terminal},
-    table::{Table, names, size, time},
+    table::{Table, names, plain, size, time},
 };
 use crate::{
-    api::{ReleaseList, ReleaseState, ReleaseView},
+    api::{PendingView, PurgeView, ReleaseList, ReleaseState, ReleaseView},
     domain::{name::ProductName, version::Version},
 };
 
@@ -37,6 +37,7 @@ pub fn run(arguments: &ReleasesArguments, terminal: &Terminal) -> Result<Report,
     let Some(version) = &arguments.version else {
         let answer = client.get(&path, &[])?;
         let list: ReleaseList = answer.read()?;
+        tell(&list.releases, terminal);
         return Ok(Report::done(text(&list.releases), answer.document));
     };
     let answer = client.get(&format!("{path}/{version}"), &[])?;
@@ -46,7 +47,34 @@ pub fn run(arguments: &ReleasesArguments, terminal: &Terminal) -> Result<Report,
     {
         terminal.warn(&format!("{} was recalled: {reason}", release.version));
     }
-    Ok(Report::done(text(&[release]), answer.document))
+    let mut shown = text(std::slice::from_ref(&release));
+    for purge in &release.purges {
+        let done = purge.estimated_done_at.map(|at| format!(", done by {}", time(at))).unwrap_or_default();
+        let PurgeView { action, state, asked_at, .. } = purge;
+        let object = plain(&purge.object);
+        shown.push_str(&format!("\nCDN: {action} {object}: {state}, asked {}{done}", time(*asked_at)));
+    }
+    tell(&[release], terminal);
+    Ok(Report::done(shown, answer.document))
+}
+
+/// Why something waits, and what the CDN does not take.
+fn tell(releases: &[ReleaseView], terminal: &Terminal) {
+    if terminal.is_json() {
+        return;
+    }
+    for release in releases {
+        for pending in release.images.iter().flat_map(|image| &image.pending) {
+            let PendingView { channel, version, attempts, .. } = pending;
+            let why = pending.last_error.as_deref().unwrap_or("it was not fetched through the CDN yet");
+            terminal.warn(&format!("{version} waits for {channel} ({attempts} attempts): {}", plain(why)));
+        }
+        for purge in &release.purges {
+            if let Some(error) = &purge.last_error {
+                terminal.warn(&format!("{} is not purged: {}", plain(&purge.object), plain(error)));
+            }
+        }
+    }
 }
 
 fn text(releases: &[ReleaseView]) -> String {
@@ -66,10 +94,12 @@ fn text(releases: &[ReleaseView]) -> String {
             table.row(row);
         }
         for image in &release.images {
+            let mut channels = image.channels.clone();
+            channels.extend(image.pending.iter().map(|pending| format!("{} (pending)", pending.channel)));
             table.row(vec![
                 release.version.clone(),
                 state.to_owned(),
-                names(&image.channels, "-"),
+                names(&channels, "-"),
                 names(&image.hardware, "all"),
                 image.filename.clone(),
                 size(image.size),

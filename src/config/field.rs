@@ -46,9 +46,9 @@ pub(super) mod size {
         }
         match Either::deserialize(from)? {
             Either::Number(bytes) => Ok(Some(bytes)),
-            Either::Text(text) => parse(&text)
-                .map(Some)
-                .ok_or_else(|| D::Error::custom(format!("{text:?} is no size such as \"50MiB\" or 52428800"))),
+            Either::Text(text) => parse(&text).map(Some).ok_or_else(|| {
+                D::Error::custom(format!("{text:?} is no size such as \"50MiB\" or 52428800"))
+            }),
         }
     }
 

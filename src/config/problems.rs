@@ -124,6 +124,14 @@ impl Settings {
                 wrong(token.lifetime < Duration::from_secs(60), "cdn.token.lifetime: use at least 1m".into());
             }
         }
+        if let Some(cdn) = &self.cdn {
+            let purge = cdn.purge.iter().flat_map(super::PurgeSettings::problems);
+            purge.for_each(|problem| wrong(true, problem));
+            wrong(
+                cdn.prewarm && cdn.verify_before_offer == super::VerifyBeforeOffer::Off,
+                "cdn.prewarm: it is done by the gate, so set cdn.verify_before_offer too".into(),
+            );
+        }
         wrong(self.data_dir.as_os_str().is_empty(), "data_dir is empty: name a directory".into());
         wrong(
             !is_log_filter(&self.log.level),

@@ -143,6 +143,7 @@ fn a_backup_is_a_bucket_or_a_directory() {
         let message = message(load(&file, &[]));
         assert!(message.contains(word), "{word} in {message}");
     }
-    let settings = load(&format!("[backup]\n{bucket}"), &[("FIRMAMENT__BACKUP__BANDWIDTH", "1MB")]).expect("valid");
+    let settings =
+        load(&format!("[backup]\n{bucket}"), &[("FIRMAMENT__BACKUP__BANDWIDTH", "1MB")]).expect("valid");
     assert_eq!(settings.backup.expect("is set").bandwidth, Some(1_000_000));
 }

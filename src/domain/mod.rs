@@ -14,6 +14,7 @@
 //! - [`decision`]: what a device is told, and why
 //! - [`attachment`]: documents of a release, and what it fixes
 //! - [`audit`]: the entries of the audit log, and the chain that holds them together
+//! - [`purge`]: what a change wants a CDN to forget
 //! - [`explain`]: the same for people, with all that was considered
 
 pub mod attachment;
@@ -26,6 +27,7 @@ pub mod name;
 pub mod offers;
 pub mod policy;
 pub mod product;
+pub mod purge;
 pub mod snapshot;
 pub mod version;
 
@@ -37,7 +39,8 @@ pub use name::{ChannelName, FileName, Hardware, NameError, ProductName, key_of};
 pub use offers::{ChannelOffers, Offer, ProductOffers};
 pub use policy::Policy;
 pub use product::{
-    Digests, Image, Product, ProductSettings, ProductState, Promotion, Recall, Release, UpgradePath,
+    Digests, Image, PendingPromotion, Product, ProductSettings, ProductState, Promotion, Recall, Release,
+    UpgradePath,
 };
 pub use snapshot::{Revision, Snapshot};
 pub use version::{Version, VersionError};

@@ -139,6 +139,23 @@ pub struct Promotion {
     pub at: DateTime<Utc>,
 }
 
+/// A promotion that waits until the image was fetched back through the CDN. No device is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingPromotion {
+    /// Where.
+    pub channel: ChannelName,
+    /// What.
+    pub image: Uuid,
+    /// The images whose promotions end with it, because a downgrade overrides them.
+    pub withdraw: Vec<Uuid>,
+    /// Since when it waits.
+    pub at: DateTime<Utc>,
+    /// How often the image was fetched.
+    pub attempts: u32,
+    /// What did not hold the last time.
+    pub last_error: Option<String>,
+}
+
 /// All that is known of one product, as of [`Product::revision`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProductState {
@@ -150,6 +167,8 @@ pub struct ProductState {
     pub promotions: Vec<Promotion>,
     /// What they offered until a downgrade overrode it: devices may still run it.
     pub withdrawn: Vec<Promotion>,
+    /// What its channels will offer once it was fetched back through the CDN.
+    pub pending: Vec<PendingPromotion>,
 }
 
 impl ProductState {
@@ -166,10 +185,11 @@ impl ProductState {
         })
     }
 
-    /// The channels that something was promoted to, and `stable`, which always exists.
+    /// The channels that something was or is to be promoted to, and `stable`, which always exists.
     pub fn channels(&self) -> BTreeSet<ChannelName> {
         let promoted = self.promotions.iter().map(|promotion| promotion.channel.clone());
-        promoted.chain([ChannelName::stable()]).collect()
+        let waiting = self.pending.iter().map(|promotion| promotion.channel.clone());
+        promoted.chain(waiting).chain([ChannelName::stable()]).collect()
     }
 
     /// Every image that the channel has ever offered, with its release: also what was withdrawn or recalled since.
@@ -180,6 +200,11 @@ impl ProductState {
         let ever = self.promotions.iter().chain(&self.withdrawn);
         ever.filter(|promotion| promotion.channel == *channel)
             .filter_map(|promotion| self.image(promotion.image))
+    }
+
+    /// Whether the image waits to be offered on the channel.
+    pub fn is_pending(&self, image: Uuid, channel: &ChannelName) -> bool {
+        self.pending.iter().any(|p| p.image == image && p.channel == *channel)
     }
 
     /// Whether the image is promoted to the channel.

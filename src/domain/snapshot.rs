@@ -139,6 +139,7 @@ pub(crate) mod tests {
             releases: Vec::new(),
             promotions: Vec::new(),
             withdrawn: Vec::new(),
+            pending: Vec::new(),
         };
         for (version, images, recalled) in releases {
             let images: Vec<Image> = images

@@ -7,6 +7,9 @@
 //! - [`snapshot`]: keeps the in-memory snapshot equal to the catalogue
 //! - [`keeper`]: keeps the snapshot on disk equal to the one in memory
 //! - [`orphans`]: removes what crashed publishes left behind
+//! - [`purge`]: makes the CDN forget what was taken back
+//! - [`gate`]: offers what the CDN serves as it should
+//! - [`awake`]: when the latter two have something to look at
 //! - [`listener`]: hears of changes from the catalogue; no reconciler, but what wakes them
 
 use std::{
@@ -22,9 +25,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{error::Result, telemetry::Metrics};
 
+pub mod awake;
+pub mod gate;
 pub mod keeper;
 pub mod listener;
 pub mod orphans;
+pub mod purge;
 pub mod snapshot;
 
 /// One kind of background work.

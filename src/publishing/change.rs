@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::Utc;
 use uuid::Uuid;
 
-use super::{ATTEMPTS, Publishing, too_contended};
+use super::{ATTEMPTS, Publishing, crash, too_contended};
 use crate::{
     catalogue::{Actor, Audit, Promote, Written},
     domain::{ChannelName, ProductName, ProductState, Recall, Release, Shown, UpgradePath, Version},
@@ -93,21 +93,26 @@ impl Publishing {
                 .iter()
                 .map(|image| image.id)
                 .filter(|id| !state.is_promoted(*id, &request.channel))
+                .filter(|id| !(self.gated && state.is_pending(*id, &request.channel)))
                 .collect();
-            if images.is_empty() && withdraw.is_empty() {
+            // Asked for already: what it withdraws is withdrawn when it is offered.
+            let waits = release.images.iter().any(|image| state.is_pending(image.id, &request.channel));
+            if images.is_empty() && (withdraw.is_empty() || self.gated && waits) {
                 return Ok(Changed { state, warnings });
             }
+            // A downgrade of what is offered to something that was offered before withdraws, and has nothing to fetch.
+            let pending = self.gated && !images.is_empty();
             let audit = Audit {
                 actor: request.actor.clone(),
                 action: "channel.promote",
                 version: Some(request.version.clone()),
                 channel: Some(request.channel.clone()),
-                details: consent_details(&request.consent, &withdraw),
+                details: promotion_details(&request.consent, &withdraw, pending),
                 verdict: verdict(&request.consent, &withdraw, &warnings),
                 ..Audit::default()
             };
             let audit = audit.showing(offers_of(&request.channel), &state);
-            let change = Promote { channel: request.channel.clone(), images, withdraw };
+            let change = Promote { channel: request.channel.clone(), images, withdraw, pending };
             let written =
                 self.catalogue.promote(&request.product, &change, state.product.revision, &audit).await?;
             if let Written::Done(state) = written {
@@ -171,6 +176,7 @@ impl Publishing {
                 )
                 .await?;
             if let Written::Done(state) = written {
+                crash::point("recalled");
                 self.changed.notify_one();
                 tracing::warn!(
                     product = %request.product, version = %request.version, reason = request.reason,
@@ -253,6 +259,15 @@ pub(super) fn verdict(consent: &Consent, withdrawn: &[Uuid], warnings: &[Reason]
     ];
     let overridden = rules.into_iter().filter(|(overridden, _)| *overridden).map(|(_, rule)| rule.to_owned());
     overridden.chain(warnings.iter().map(|warning| warning.code.to_string())).collect()
+}
+
+/// What the audit log keeps of a promotion.
+pub(super) fn promotion_details(consent: &Consent, withdrawn: &[Uuid], pending: bool) -> serde_json::Value {
+    let mut details = consent_details(consent, withdrawn);
+    if let (true, Some(details)) = (pending, details.as_object_mut()) {
+        details.insert("pending".into(), true.into());
+    }
+    details
 }
 
 /// What the audit log keeps of an overridden rule.

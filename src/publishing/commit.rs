@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     ATTEMPTS, Publication, Published, Publishing,
-    change::{consent_details, offers_of, verdict},
+    change::{offers_of, promotion_details, verdict},
     crash, failure,
     intake::Taken,
     too_contended,
@@ -73,7 +73,8 @@ impl Publishing {
                         let withdraw = version_check::promote(&state, &offering, &candidate.consent)
                             .map_err(Error::refused)?
                             .withdraw;
-                        Some(Promote { channel: channel.clone(), images: vec![reservation.id], withdraw })
+                        let (channel, images) = (channel.clone(), vec![reservation.id]);
+                        Some(Promote { channel, images, withdraw, pending: self.gated })
                     }
                     None => None,
                 };
@@ -83,7 +84,7 @@ impl Publishing {
                     action: "image.publish",
                     version: Some(candidate.version.clone()),
                     channel: candidate.channel.clone(),
-                    details: publish_details(request, withdrawn, &warnings),
+                    details: publish_details(request, withdrawn, &warnings, promote.as_ref()),
                     verdict: verdict(&candidate.consent, withdrawn, &warnings),
                     ..Audit::default()
                 };
@@ -147,7 +148,7 @@ impl Publishing {
         let mut warnings = Vec::new();
         if let Some(channel) = &request.candidate.channel {
             let mut attempts = 0;
-            while !state.is_promoted(image, channel) {
+            while !(state.is_promoted(image, channel) || self.gated && state.is_pending(image, channel)) {
                 let candidate = &request.candidate;
                 let (_, stored) =
                     state.image(image).ok_or_else(|| Error::internal("an image that was there is gone"))?;
@@ -162,12 +163,13 @@ impl Publishing {
                     action: "channel.promote",
                     version: Some(candidate.version.clone()),
                     channel: Some(channel.clone()),
-                    details: consent_details(&candidate.consent, &withdraw),
+                    details: promotion_details(&candidate.consent, &withdraw, self.gated),
                     verdict: verdict(&candidate.consent, &withdraw, &warnings),
                     ..Audit::default()
                 };
                 let audit = audit.showing(offers_of(channel), &state);
-                let change = Promote { channel: channel.clone(), images: vec![image], withdraw };
+                let (channel, images, pending) = (channel.clone(), vec![image], self.gated);
+                let change = Promote { channel, images, withdraw, pending };
                 let revision = state.product.revision;
                 let written = self.catalogue.promote(&request.product, &change, revision, &audit).await;
                 let written = written.map_err(|error| match error.kind() {
@@ -190,9 +192,15 @@ impl Publishing {
 }
 
 /// What the audit log keeps of a publish.
-fn publish_details(request: &Publication, withdrawn: &[Uuid], warnings: &[Reason]) -> serde_json::Value {
+fn publish_details(
+    request: &Publication,
+    withdrawn: &[Uuid],
+    warnings: &[Reason],
+    promote: Option<&Promote>,
+) -> serde_json::Value {
     let candidate = &request.candidate;
-    let mut details = consent_details(&candidate.consent, withdrawn);
+    let pending = promote.is_some_and(|promote| promote.pending);
+    let mut details = promotion_details(&candidate.consent, withdrawn, pending);
     if let Some(details) = details.as_object_mut() {
         if candidate.path.floor {
             details.insert("floor".into(), true.into());

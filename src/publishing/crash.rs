@@ -16,10 +16,14 @@ pub const UPLOAD_POINTS: [&str; 6] = [
     "upload-sealed",
 ];
 
+/// Every place between a recall and the CDN's confirmation that it forgets, in order.
+pub const PURGE_POINTS: [&str; 3] = ["recalled", "purge-asked", "purge-sent"];
+
 /// Kills the process if the environment says so.
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {
-    debug_assert!(POINTS.contains(&name) || UPLOAD_POINTS.contains(&name), "{name} is not listed");
+    let known = [&POINTS[..], &UPLOAD_POINTS, &PURGE_POINTS];
+    debug_assert!(known.iter().any(|points| points.contains(&name)), "{name} is not listed");
     if std::env::var("FIRMAMENT_CRASH_AT").is_ok_and(|at| at == name) {
         let me = std::process::id().to_string();
         // SIGKILL runs no destructor and flushes nothing, which abort() and exit() would.

@@ -85,6 +85,8 @@ pub struct Publishing {
     pub uploads: Semaphore,
     /// How long a resumable upload lives that nobody goes on with.
     pub upload_lifetime: Duration,
+    /// Whether what is promoted waits until it was fetched back through the CDN.
+    pub gated: bool,
     /// Woken after every change.
     pub changed: Arc<Notify>,
     /// Counts.

@@ -58,8 +58,8 @@ pub struct Published {
 
 enum Start {
     Reserved(Box<Work>),
-    Occupied { largest: u64, policy: Policy },
-    Same(ProductState, Uuid),
+    Occupied { largest: u64, policy: Box<Policy> },
+    Same(Box<ProductState>, Uuid),
 }
 
 /// A publish that holds its reservation.
@@ -86,7 +86,7 @@ impl Publishing {
     {
         let _permit = self.uploads.try_acquire().map_err(|_| failure::too_many_uploads())?;
         match self.start(request).await? {
-            Start::Same(state, image) => self.offer_again(request, state, image).await,
+            Start::Same(state, image) => self.offer_again(request, *state, image).await,
             Start::Occupied { largest, policy } => {
                 let mut intake = Intake::new(&policy, &request.candidate);
                 self.read(request, largest, body, &mut intake, None).await?;
@@ -141,9 +141,10 @@ impl Publishing {
             let of_product = state.product.settings.max_image_bytes.unwrap_or(u64::MAX);
             let largest = self.limits.max_image_bytes.min(of_product);
             match version_check::admit(&state, candidate, self.limits).map_err(failure::refusal)? {
-                Admission::Same(image) => return Ok(Start::Same(state, image)),
+                Admission::Same(image) => return Ok(Start::Same(Box::new(state), image)),
                 Admission::Occupied(_) => {
-                    return Ok(Start::Occupied { largest, policy: state.product.settings.policy });
+                    let policy = Box::new(state.product.settings.policy);
+                    return Ok(Start::Occupied { largest, policy });
                 }
                 Admission::New => crash::point("admitted"),
             }

@@ -40,6 +40,7 @@ impl House {
             limits: Limits { max_image_bytes: 1_000_000 },
             uploads: Semaphore::new(2),
             upload_lifetime: std::time::Duration::from_secs(60),
+            gated: false,
             changed: Arc::new(Notify::new()),
             metrics: Arc::new(Metrics::new()),
             abort: CancellationToken::new(),

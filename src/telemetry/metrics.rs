@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::error::Error;
+use crate::{catalogue::PurgeCounts, error::Error};
 
 /// How a check was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,6 +100,11 @@ struct RunLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JobLabel {
     job: &'static str,
 }
@@ -131,6 +136,12 @@ pub struct Metrics {
     last_success: Family<JobLabel, SecondsGauge>,
     /// Objects in the bucket without a row in the catalogue, at the last look.
     pub rowless_objects: Gauge,
+    purges: Family<StateLabel, Gauge>,
+    purge_oldest: SecondsGauge,
+    /// Promotions that wait until they were fetched back through the CDN.
+    pub pending_promotions: Gauge,
+    /// How often an image that was fetched back through the CDN was not as it should be.
+    pub gate_failures: Counter,
 }
 
 impl Default for Metrics {
@@ -160,6 +171,10 @@ impl Metrics {
             runs: Family::default(),
             last_success: Family::default(),
             rowless_objects: Gauge::default(),
+            purges: Family::default(),
+            purge_oldest: Gauge::default(),
+            pending_promotions: Gauge::default(),
+            gate_failures: Counter::default(),
             registry: Registry::default(),
         };
         for dependency in [Dependency::Catalogue, Dependency::Bucket] {
@@ -214,7 +229,36 @@ impl Metrics {
             "Objects in the bucket that no row of the catalogue names, at the last look",
             metrics.rowless_objects.clone(),
         );
+        metrics.purges(&PurgeCounts::default());
+        registry.register(
+            "purges",
+            "What the CDN is to forget and has not accepted yet, by state",
+            metrics.purges.clone(),
+        );
+        registry.register(
+            "purge_oldest_seconds",
+            "How long the oldest purge that the CDN has not accepted is wanted; 0 = there is none",
+            metrics.purge_oldest.clone(),
+        );
+        registry.register(
+            "pending_promotions",
+            "Promotions that wait until their image was fetched back through the CDN",
+            metrics.pending_promotions.clone(),
+        );
+        registry.register(
+            "gate_failures",
+            "How often an image that was fetched back through the CDN was not as it should be",
+            metrics.gate_failures.clone(),
+        );
         Self { registry, ..metrics }
+    }
+
+    /// Shows how many purges are how far.
+    pub fn purges(&self, counts: &PurgeCounts) {
+        for (state, count) in [("asked", counts.asked), ("failed", counts.failed)] {
+            self.purges.get_or_create(&StateLabel { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.purge_oldest.set(counts.oldest.as_secs_f64());
     }
 
     /// Counts a check.

@@ -99,11 +99,13 @@ fn order(
     let Offering { version, channel, images, .. } = *offering;
     let policy = &state.product.settings.policy;
     let hardware: Vec<_> = images.iter().map(|image| &image.hardware).collect();
-    let higher: Vec<(&Release, &Image)> = state
-        .promotions
-        .iter()
-        .filter(|promotion| promotion.channel == *channel)
-        .filter_map(|promotion| state.image(promotion.image))
+    // What waits to be offered counts as offered: it would override this one as soon as it is.
+    let offered = state.promotions.iter().map(|promotion| (&promotion.channel, promotion.image));
+    let waiting = state.pending.iter().map(|promotion| (&promotion.channel, promotion.image));
+    let higher: Vec<(&Release, &Image)> = offered
+        .chain(waiting)
+        .filter(|(of, _)| *of == channel)
+        .filter_map(|(_, image)| state.image(image))
         .filter(|(release, _)| release.recall.is_none() && release.version > *version)
         .collect();
     let mut withdrawal = BTreeSet::new();

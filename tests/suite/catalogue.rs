@@ -26,6 +26,7 @@ mod on_postgres_only;
 mod on_sqlite_only;
 mod products;
 mod publishing;
+mod purging;
 mod reservations;
 mod uploads;
 
@@ -99,6 +100,11 @@ conformance! {
         known_keys_are_those_of_images,
         the_audit_log_tells_who_did_what,
         a_text_with_nul_is_refused;
+    purging:
+        purges_and_the_cursor_move_together,
+        a_purge_is_accepted_or_put_off,
+        a_pending_promotion_waits_until_it_is_offered,
+        a_recall_or_a_withdrawal_ends_the_waiting;
     uploads:
         an_upload_comes_back_exactly,
         a_place_is_held_by_an_upload_as_by_a_publish,
@@ -245,6 +251,7 @@ fn promote(channel: &str, images: &[Uuid], withdraw: &[Uuid]) -> Promote {
         channel: ChannelName::parse(channel).expect("valid"),
         images: images.to_vec(),
         withdraw: withdraw.to_vec(),
+        pending: false,
     }
 }
 

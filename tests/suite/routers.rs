@@ -73,6 +73,7 @@ impl House {
                 std::time::Duration::from_secs(60),
                 Arc::default(),
             ),
+            check_tag: None,
             reader: Some(Arc::new(bucket.reader())),
             downloads: Arc::new(Semaphore::new(4)),
         }));
@@ -82,6 +83,7 @@ impl House {
             holder: uuid::Uuid::now_v7(),
             limits: Limits { max_image_bytes: 1000 },
             uploads: Semaphore::new(2),
+            gated: false,
             upload_lifetime: std::time::Duration::from_secs(3600),
             changed: Arc::new(Notify::new()),
             metrics: Arc::clone(&metrics),

@@ -1,7 +1,7 @@
 //! Reading what has been published.
 //!
 //! Whatever takes several statements reads in one `repeatable read` transaction, so that a product is told as it was
-//! at one moment. A page of products takes six statements, however many releases they have.
+//! at one moment. A page of products takes seven statements, however many releases they have.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use sqlx::{Connection, PgConnection, postgres::PgTransaction};
 
 use super::super::{
     Changes,
-    stored::{self, AttachmentRow, ImageRow, ProductRow, PromotionRow, ReleaseRow},
+    stored::{self, AttachmentRow, ImageRow, PendingRow, ProductRow, PromotionRow, ReleaseRow},
 };
 use crate::{
     domain::{Product, ProductName, ProductState, Revision},
@@ -134,9 +134,17 @@ async fn states(
          where product_id = any($1) order by name",
         &ids
     )
+    .fetch_all(&mut *connection)
+    .await?;
+    let pending = sqlx::query_as!(
+        PendingRow,
+        "select product_id, channel, image_id, withdraw, asked_at, attempts, last_error from pending_promotions
+         where product_id = any($1) order by asked_at, channel, image_id",
+        &ids
+    )
     .fetch_all(connection)
     .await?;
-    stored::assemble(products, releases, images, promotions, attachments)
+    stored::assemble(products, releases, images, promotions, attachments, pending)
 }
 
 pub(super) async fn known_keys(connection: &mut PgConnection, keys: &[String]) -> Result<BTreeSet<String>> {

@@ -18,7 +18,7 @@ use super::{
     },
     audit,
     listener::CHANNEL,
-    read,
+    read, waiting,
 };
 use crate::{
     bucket::ObjectKey,
@@ -224,6 +224,10 @@ pub(super) async fn promote(
 
 /// Changes what a channel offers. An image that is not the product's breaks `promotions_image_fkey`: a defect.
 async fn apply(connection: &mut PgConnection, product: Uuid, promote: &Promote) -> Result<()> {
+    waiting::end(connection, product, promote).await?;
+    if promote.pending {
+        return waiting::add(connection, product, promote).await;
+    }
     sqlx::query!(
         "update promotions set withdrawn_at = clock_timestamp()
          where product_id = $1 and channel = $2 and image_id = any($3) and withdrawn_at is null",
@@ -283,6 +287,7 @@ pub(super) async fn recall(
             _ => Err(failure::no_release(product, version)),
         };
     }
+    waiting::end_of_release(&mut transaction, id, &version.to_string()).await?;
     finish(transaction, (id, product), revision, audit).await
 }
 

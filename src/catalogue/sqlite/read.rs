@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use super::{
     super::{
         Changes,
-        stored::{self, AttachmentRow, ImageRow, ProductRow, PromotionRow, ReleaseRow},
+        stored::{self, AttachmentRow, ImageRow, PendingRow, ProductRow, PromotionRow, ReleaseRow},
     },
     rows::json,
 };
@@ -125,9 +125,16 @@ async fn states(
          where product_id in (select value from json_each(?1)) order by name",
     )
     .bind(&ids)
+    .fetch_all(&mut *connection)
+    .await?;
+    let pending: Vec<PendingRow> = sqlx::query_as(
+        "select product_id, channel, image_id, withdraw, asked_at, attempts, last_error from pending_promotions
+         where product_id in (select value from json_each(?1)) order by asked_at, channel, image_id",
+    )
+    .bind(&ids)
     .fetch_all(connection)
     .await?;
-    stored::assemble(products, releases, images, promotions, attachments)
+    stored::assemble(products, releases, images, promotions, attachments, pending)
 }
 
 pub(super) async fn known_keys(

@@ -14,18 +14,18 @@ pub(super) fn json<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     serde_json::to_string(&texts).expect("a list of texts is JSON")
 }
 
-fn id(row: &SqliteRow, column: &str) -> Result<Uuid> {
+pub(super) fn id(row: &SqliteRow, column: &str) -> Result<Uuid> {
     Ok(row.try_get::<Hyphenated, _>(column)?.into_uuid())
 }
 
-fn decoded<T, E>(column: &str, result: std::result::Result<T, E>) -> Result<T>
+pub(super) fn decoded<T, E>(column: &str, result: std::result::Result<T, E>) -> Result<T>
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     result.map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: error.into() })
 }
 
-fn list(row: &SqliteRow, column: &str) -> Result<Vec<String>> {
+pub(super) fn list(row: &SqliteRow, column: &str) -> Result<Vec<String>> {
     decoded(column, serde_json::from_str(row.try_get(column)?))
 }
 
@@ -33,11 +33,11 @@ fn value(row: &SqliteRow, column: &str) -> Result<serde_json::Value> {
     decoded(column, serde_json::from_str(row.try_get(column)?))
 }
 
-fn time(row: &SqliteRow, column: &str) -> Result<DateTime<Utc>> {
+pub(super) fn time(row: &SqliteRow, column: &str) -> Result<DateTime<Utc>> {
     decoded(column, DateTime::from_timestamp_micros(row.try_get(column)?).ok_or("the time is out of range"))
 }
 
-fn optional_time(row: &SqliteRow, column: &str) -> Result<Option<DateTime<Utc>>> {
+pub(super) fn optional_time(row: &SqliteRow, column: &str) -> Result<Option<DateTime<Utc>>> {
     match row.try_get::<Option<i64>, _>(column)? {
         Some(_) => Ok(Some(time(row, column)?)),
         None => Ok(None),

@@ -8,6 +8,7 @@ use super::{
     super::{Audit, NewImage, Promote, Written, failure, stored},
     audit, now, read, reservation,
     rows::json,
+    waiting,
 };
 use crate::{
     bucket::ObjectKey,
@@ -187,6 +188,10 @@ pub(super) async fn promote(
 
 /// Changes what a channel offers. An image that is not the product's breaks the foreign key: a defect.
 async fn apply(connection: &mut SqliteConnection, product: Uuid, promote: &Promote) -> Result<()> {
+    waiting::end(connection, product, promote).await?;
+    if promote.pending {
+        return waiting::add(connection, product, promote).await;
+    }
     sqlx::query(
         "update promotions set withdrawn_at = ?4
          where product_id = ?1 and channel = ?2 and image_id in (select value from json_each(?3))
@@ -248,6 +253,7 @@ pub(super) async fn recall(
     .bind(replacement.map(ToString::to_string))
     .execute(&mut *connection)
     .await?;
+    waiting::end_of_release(connection, release.id).await?;
     finish(connection, (id, product), revision, audit).await
 }
 

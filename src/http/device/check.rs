@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     body::{Body, Bytes},
     extract::{RawQuery, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use chrono::{SecondsFormat, Utc};
@@ -19,12 +19,15 @@ use chrono::{SecondsFormat, Utc};
 use super::{DeviceState, question::Asked};
 use crate::{
     api::{CheckAnswer, Problem},
+    cdn::purge::check_tag,
     domain::{Decision, Offer, decide},
     error::{Error, Kind, Result},
     http::{front, problem::HttpError},
     telemetry::Answer,
 };
 
+/// <https://techdocs.akamai.com/purge-cache/docs/cache-tags>
+const EDGE_CACHE_TAG: HeaderName = HeaderName::from_static("edge-cache-tag");
 /// The path of this route.
 pub const PATH: &str = "/v1/check";
 /// What stands before the link in an answer.
@@ -111,19 +114,41 @@ fn answer(
         .retry_after(Duration::from_secs(5)));
     };
     let device = asked.device();
-    match decide(snapshot, &asked.question()) {
-        Decision::Update(offer) => Ok((Answer::Update, update(state, offer, device, host, headers)?)),
-        Decision::UpToDate => Ok((Answer::UpToDate, nothing(state, device))),
-        Decision::NothingForHardware => Ok((Answer::NothingForHardware, nothing(state, device))),
-        Decision::UnknownProduct => Err(unknown(format!(
-            "there is no product {}: correct the device's settings, or create the product",
-            asked.question().product
-        ))),
-        Decision::UnknownChannel => Err(unknown(format!(
-            "product {} has no channel {}: correct the device's settings, or promote a release to it",
-            asked.question().product,
-            asked.question().channel
-        ))),
+    let (answer, mut response) = match decide(snapshot, &asked.question()) {
+        Decision::Update(offer) => (Answer::Update, update(state, offer, device, host, headers)?),
+        Decision::UpToDate => (Answer::UpToDate, nothing(state, device)),
+        Decision::NothingForHardware => (Answer::NothingForHardware, nothing(state, device)),
+        Decision::UnknownProduct => {
+            return Err(unknown(format!(
+                "there is no product {}: correct the device's settings, or create the product",
+                asked.question().product
+            )));
+        }
+        Decision::UnknownChannel => {
+            return Err(unknown(format!(
+                "product {} has no channel {}: correct the device's settings, or promote a release to it",
+                asked.question().product,
+                asked.question().channel
+            )));
+        }
+    };
+    if let Some(template) = &state.check_tag {
+        tag_for_cdn(template, asked.question().product, &mut response);
+    }
+    Ok((answer, response))
+}
+
+/// Names the answer for a CDN that caches it, so that a change of the product can purge it. Only where a CDN is there to
+/// read it, which takes the field off; a 304 changes no tag.
+fn tag_for_cdn(template: &str, product: &str, response: &mut Response<Bytes>) {
+    let cacheable = response.headers().get(header::CACHE_CONTROL);
+    if cacheable.is_none_or(|value| !value.as_bytes().starts_with(b"public"))
+        || response.status() == StatusCode::NOT_MODIFIED
+    {
+        return;
+    }
+    if let Ok(tag) = HeaderValue::try_from(check_tag(template, product)) {
+        response.headers_mut().insert(EDGE_CACHE_TAG, tag);
     }
 }
 

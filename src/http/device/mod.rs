@@ -37,6 +37,8 @@ pub struct DeviceState {
     pub readiness: Readiness,
     /// When devices and caches should ask again.
     pub pace: pace::Pace,
+    /// The template of the cache tag that answers carry for a CDN that caches them; `None` = no such CDN.
+    pub check_tag: Option<Box<str>>,
     /// Reads images of a directory bucket; `None` = they are served elsewhere.
     pub reader: Option<Arc<ObjectReader>>,
     /// Bounds downloads.

@@ -63,6 +63,7 @@ mod images;
 mod operations;
 mod path;
 mod products;
+mod purges;
 mod releases;
 mod stated;
 mod tus;
@@ -154,6 +155,7 @@ fn routes() -> OpenApiRouter<PublisherState> {
         ))
         .routes(routes!(audit::audit))
         .routes(routes!(audit::audit_of_all))
+        .routes(routes!(purges::list_purges))
         .routes(routes!(operations::status))
         .routes(routes!(operations::metrics))
         .routes(routes!(health::livez))

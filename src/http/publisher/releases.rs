@@ -6,7 +6,7 @@ use axum::{
 };
 use bytes::Bytes;
 
-use super::{PublisherState, json, parsed, view};
+use super::{PublisherState, json, parsed, purges, view};
 use crate::{
     api::{ChannelView, Problem, PromoteBody, RecallBody, ReleaseList, ReleaseView},
     config::Scope,
@@ -19,7 +19,7 @@ use crate::{
 /// The longest reason, in bytes.
 const LONGEST_REASON: usize = 2000;
 
-/// Promotes a stored release: from now on, the channel offers it.
+/// Promotes a stored release: from now on, or once the CDN serves it if the settings demand that, the channel offers it.
 #[utoipa::path(
     put, path = "/v1/products/{product}/channels/{channel}", tag = "publish",
     params(
@@ -28,7 +28,7 @@ const LONGEST_REASON: usize = 2000;
     ),
     request_body = PromoteBody,
     responses(
-        (status = 200, description = "What the channel offers now", body = ChannelView),
+        (status = 200, description = "What the channel offers now, and what waits to be offered", body = ChannelView),
         (status = 400, description = "Malformed", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or not a known one", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
@@ -151,7 +151,9 @@ pub(super) async fn get_release(
     let version = parsed(Version::parse(&version))?;
     caller.authorize(Scope::Read, Some(&product))?;
     let known = state.publishing.product(&product).await?;
-    Ok(Json(view::release(&state, &known, release_of(&known, &version)?)?))
+    let view = view::release(&state, &known, release_of(&known, &version)?)?;
+    let purges = purges::of_release(&state, &product, &version).await?;
+    Ok(Json(ReleaseView { purges, ..view }))
 }
 
 /// A reason is kept for good, so it must say something.

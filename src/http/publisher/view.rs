@@ -7,13 +7,13 @@ use chrono::Utc;
 use super::PublisherState;
 use crate::{
     api::{
-        AttachmentView, ChannelView, ImageView, OfferView, ProductBody, ProductDetail, ProductView,
-        ReleaseState, ReleaseView, SecurityBody, UploadState, UploadView, VerdictView,
+        AttachmentView, ChannelView, ImageView, OfferView, PendingView, ProductBody, ProductDetail,
+        ProductView, ReleaseState, ReleaseView, SecurityBody, UploadState, UploadView, VerdictView,
     },
     bucket::ObjectKey,
     domain::{
-        Attachment, ChannelName, Hardware, Image, Offer, Product, ProductOffers, ProductState, Promotion,
-        Release, Version,
+        Attachment, ChannelName, Hardware, Image, Offer, PendingPromotion, Product, ProductOffers,
+        ProductState, Promotion, Release, Version,
     },
     error::{Error, Result},
     publishing::{
@@ -67,6 +67,7 @@ pub(super) fn channel(
         product: known.product.name.to_string(),
         channel: name.to_string(),
         offers: offered.into_iter().map(view).collect::<Result<_>>()?,
+        pending: pending(known, |waiting| waiting.channel == *name),
         warnings: Vec::new(),
     })
 }
@@ -99,6 +100,7 @@ pub(super) fn release(
             cves: security.cves.iter().map(ToString::to_string).collect(),
         }),
         attachments: release.attachments.iter().map(attachment).collect(),
+        purges: Vec::new(),
         warnings: Vec::new(),
     })
 }
@@ -138,10 +140,27 @@ pub(super) fn image(
         etag: image.etag.clone(),
         created_at: image.created_at,
         channels: promotions.map(|promotion| promotion.channel.to_string()).collect(),
+        pending: pending(known, |waiting| waiting.image == image.id),
         facts: image.facts.as_deref().cloned(),
         signature: image.signature.clone(),
         warnings: Vec::new(),
     })
+}
+
+/// The promotions that wait, of those that are meant.
+fn pending(known: &ProductState, is_meant: impl Fn(&PendingPromotion) -> bool) -> Vec<PendingView> {
+    let view = |waiting: &PendingPromotion| {
+        let (release, image) = known.image(waiting.image)?;
+        Some(PendingView {
+            channel: waiting.channel.to_string(),
+            version: release.version.to_string(),
+            filename: image.filename.to_string(),
+            since: waiting.at,
+            attempts: waiting.attempts,
+            last_error: waiting.last_error.clone(),
+        })
+    };
+    known.pending.iter().filter(|waiting| is_meant(waiting)).filter_map(view).collect()
 }
 
 pub(super) fn verdict(publication: &Publication, verdict: Verdict) -> VerdictView {

@@ -97,7 +97,8 @@ impl Edge {
     }
 
     fn read(&self, file: &str) -> Vec<Value> {
-        let text = std::fs::read_to_string(Path::new(&self.variables["DIR"]).join(file)).expect("it is there");
+        let text =
+            std::fs::read_to_string(Path::new(&self.variables["DIR"]).join(file)).expect("it is there");
         text.lines().map(|line| serde_json::from_str(line).expect("one document a line")).collect()
     }
 }

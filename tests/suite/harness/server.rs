@@ -252,7 +252,8 @@ impl Server {
 
     fn secrets(&self) -> Vec<String> {
         let settings = self.environment.iter();
-        let settings = settings.filter(|(key, _)| key.ends_with("TOKEN") || key.ends_with("TOKEN__KEY"));
+        let settings = settings
+            .filter(|(key, _)| ["TOKEN", "TOKEN__KEY", "CLIENT_SECRET"].iter().any(|end| key.ends_with(end)));
         let mut secrets: Vec<String> = settings.map(|(_, value)| value.clone()).collect();
         secrets.extend(self.backend.secrets());
         secrets.extend((!self.token.is_empty()).then(|| self.token.clone()));

@@ -1,0 +1,249 @@
+//! Makes the CDN forget what the catalogue's changes want forgotten.
+//!
+//! # Flow
+//! 1. Entries of the audit log behind the cursor are turned into purges, in one transaction with the cursor's move: this
+//!    is the outbox, and it cannot miss a change, as every change has its entry.
+//! 2. Purges that are due are packed into requests and sent. What the CDN accepts is marked so; what it refuses as a
+//!    whole is halved until the bad object is alone, which is marked as failed and told loudly, and tried again rarely.
+//! 3. What cannot be sent now is put off, all of it: the CDN, or our way to it, is what is wrong.
+//!
+//! # Invariants
+//! - What is taken back is deleted from the edge as soon as possible. Cached check answers are invalidated a little later:
+//!   until each replica has the change in its snapshot, an edge that asks would be told, and keep, the old answer.
+//! - One replica does it, by a lease; two at once would do it twice, which is harmless.
+//!
+//! # What it does not do
+//! Wait until the CDN has done it: the CDN cannot be asked.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{Reconciler, awake::Awake};
+use crate::{
+    bucket::ObjectKey,
+    catalogue::{Acceptance, AskedPurge, Catalogue},
+    cdn::purge::{FastPurge, Outcome, Plan, pack},
+    domain::{
+        AuditEntry, Version,
+        purge::{Purge, PurgeAction, PurgeKind},
+    },
+    error::{Error, Kind, Result},
+    publishing::crash,
+    telemetry::Metrics,
+};
+
+/// The duty's name.
+const DUTY: &str = "purge";
+/// How long this replica leads without saying so again.
+const LEASE: Duration = Duration::from_secs(20);
+/// How often it looks, though nothing has changed: for what was put off.
+const LOOK: Duration = Duration::from_secs(5);
+/// Until then every replica has a change in its snapshot: each asks the catalogue every second.
+const SNAPSHOTS_FOLLOW: Duration = Duration::from_secs(3);
+/// When an object that the CDN refuses is sent again.
+const REFUSED_AGAIN: Duration = Duration::from_secs(3600);
+/// A longer wait for the rate limit is left to the next pass.
+const SHORT_WAIT: Duration = Duration::from_secs(2);
+/// Entries of the audit log in one transaction.
+const ENTRIES: u32 = 200;
+/// Purges that are read at once.
+const PURGES: u32 = 20_000;
+
+/// The reconciler.
+pub struct PurgeJob {
+    catalogue: Arc<dyn Catalogue>,
+    holder: Uuid,
+    /// The holder id of the process that used this data directory before: it is dead, so its lead need not run out.
+    earlier_life: Option<Uuid>,
+    client: Arc<FastPurge>,
+    plan: Plan,
+    metrics: Arc<Metrics>,
+    awake: Awake,
+}
+
+impl PurgeJob {
+    /// A reconciler of this replica.
+    pub fn new(
+        catalogue: Arc<dyn Catalogue>,
+        (holder, earlier_life): (Uuid, Option<Uuid>),
+        client: FastPurge,
+        plan: Plan,
+        metrics: Arc<Metrics>,
+        awake: Awake,
+    ) -> Self {
+        Self { catalogue, holder, earlier_life, client: Arc::new(client), plan, metrics, awake }
+    }
+}
+
+#[async_trait]
+impl Reconciler for PurgeJob {
+    fn name(&self) -> &'static str {
+        "purge"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_millis(500)
+    }
+
+    async fn pass(&mut self) -> Result<Option<String>> {
+        if !self.awake.is_time() {
+            return Ok(None);
+        }
+        self.awake.rest(LOOK);
+        if let Some(dead) = self.earlier_life {
+            self.catalogue.stop_leading(DUTY, dead).await?;
+            self.earlier_life = None;
+        }
+        if !self.catalogue.lead(DUTY, self.holder, LEASE).await? {
+            self.metrics.purges(&self.catalogue.purge_counts().await?);
+            return Ok(None);
+        }
+        let asked = self.ask().await?;
+        if asked > 0 {
+            crash::point("purge-asked");
+            self.awake.rest(SNAPSHOTS_FOLLOW);
+        }
+        let sent = self.send().await;
+        let counts = self.catalogue.purge_counts().await?;
+        self.metrics.purges(&counts);
+        let accepted = sent?;
+        Ok((asked + accepted > 0).then(|| {
+            format!(
+                "asked for {asked} purges; {accepted} accepted, {} to go, {} refused",
+                counts.asked, counts.failed
+            )
+        }))
+    }
+}
+
+impl PurgeJob {
+    /// Turns the audit log behind the cursor into purges; says how many.
+    async fn ask(&self) -> Result<usize> {
+        let mut count = 0;
+        loop {
+            let from = self.catalogue.purge_cursor().await?;
+            let page = self.catalogue.audit_after(from, ENTRIES).await?;
+            let Some(last) = page.entries.last() else { return Ok(count) };
+            let to = last.revision;
+            // Of many changes in a row that invalidate the same, one is enough.
+            let mut asked = BTreeMap::new();
+            for entry in &page.entries {
+                let version = entry.version.as_deref().and_then(|version| Version::parse(version).ok());
+                let keys = match &version {
+                    Some(version) if Plan::takes_back(entry) => self.keys(entry, version).await?,
+                    _ => Vec::new(),
+                };
+                for wanted in self.plan.wanted(entry, version.as_ref(), &keys) {
+                    let (delay, revision) = match wanted.target.action {
+                        PurgeAction::Delete => (Duration::ZERO, Some(entry.revision)),
+                        PurgeAction::Invalidate => (SNAPSHOTS_FOLLOW, None),
+                    };
+                    asked.insert((wanted.target.clone(), revision), AskedPurge { wanted, delay });
+                }
+            }
+            let asked: Vec<AskedPurge> = asked.into_values().collect();
+            // Else another replica was faster; the next look begins where it ended.
+            if self.catalogue.ask_purges(from, to, &asked).await? {
+                count += asked.len();
+            }
+            if !page.more {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// The keys of the images of the release that the entry is about.
+    async fn keys(&self, entry: &AuditEntry, version: &Version) -> Result<Vec<ObjectKey>> {
+        let state = self.catalogue.product(&entry.product).await?;
+        let images = state.as_ref().and_then(|state| state.release(version)).map(|release| &release.images);
+        let key = |filename| ObjectKey::image(&entry.product, version, filename);
+        Ok(images.into_iter().flatten().map(|image| key(&image.filename)).collect())
+    }
+
+    /// Sends what is due; says how many objects were accepted.
+    async fn send(&self) -> Result<usize> {
+        let due = self.catalogue.due_purges(PURGES).await?;
+        let mut groups: BTreeMap<(PurgeAction, PurgeKind), Vec<Purge>> = BTreeMap::new();
+        for purge in due {
+            let target = &purge.wanted.target;
+            groups.entry((target.action, target.kind)).or_default().push(purge);
+        }
+        let mut accepted = 0;
+        let mut trouble = None;
+        for ((action, kind), purges) in groups {
+            match self.send_group(action, kind, &purges).await {
+                Ok(count) => accepted += count,
+                Err(error) => trouble = Some(error),
+            }
+        }
+        trouble.map_or(Ok(accepted), Err)
+    }
+
+    async fn send_group(&self, action: PurgeAction, kind: PurgeKind, purges: &[Purge]) -> Result<usize> {
+        // An object that several changes want purged is named once.
+        let mut named: BTreeMap<&str, Vec<Uuid>> = BTreeMap::new();
+        for purge in purges {
+            named.entry(&purge.wanted.target.object).or_default().push(purge.id);
+        }
+        let objects: Vec<String> = named.keys().map(|object| (*object).to_owned()).collect();
+        let ids = |objects: &[String]| -> Vec<Uuid> {
+            objects.iter().filter_map(|object| named.get(object.as_str())).flatten().copied().collect()
+        };
+        let mut requests: Vec<&[String]> =
+            pack(kind, &objects).into_iter().map(|request| &objects[request]).rev().collect();
+        let mut count = 0;
+        let mut led = Instant::now();
+        while let Some(request) = requests.pop() {
+            if led.elapsed() > LEASE / 3 {
+                led = Instant::now();
+                if !self.catalogue.lead(DUTY, self.holder, LEASE).await? {
+                    return Ok(count);
+                }
+            }
+            match self.client.send(action, kind, request).await? {
+                Outcome::Accepted { purge_id, support_id, estimated } => {
+                    crash::point("purge-sent");
+                    let acceptance = Acceptance { purge_id, support_id, estimated };
+                    self.catalogue.accept_purges(&ids(request), &acceptance).await?;
+                    count += request.len();
+                    tracing::info!(
+                        %action, %kind, objects = request.len(), purge_id = acceptance.purge_id,
+                        support_id = acceptance.support_id, estimated = ?acceptance.estimated, "the CDN purges"
+                    );
+                }
+                Outcome::Refused(why) => match request {
+                    [object] => {
+                        tracing::error!(
+                            %action, %kind, object, why,
+                            "the CDN refuses to purge this: its edges may go on serving it. Check the account's rights \
+                             and cdn.purge; it is tried again every hour"
+                        );
+                        self.catalogue.put_off_purges(&ids(request), &why, true, REFUSED_AGAIN).await?;
+                    }
+                    many => {
+                        let (one, other) = many.split_at(many.len() / 2);
+                        requests.extend([other, one]);
+                    }
+                },
+                Outcome::Later { after, .. } if after <= SHORT_WAIT => {
+                    tokio::time::sleep(after).await;
+                    requests.push(request);
+                }
+                Outcome::Later { why, after } => {
+                    requests.push(request);
+                    let left: Vec<Uuid> = requests.iter().flat_map(|request| ids(request)).collect();
+                    self.catalogue.put_off_purges(&left, &why, false, after).await?;
+                    let message = format!("the CDN does not take purges: {why}; {} objects wait", left.len());
+                    return Err(Error::new(Kind::Unavailable, "cdn-unavailable", message));
+                }
+            }
+        }
+        Ok(count)
+    }
+}
