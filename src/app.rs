@@ -205,7 +205,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         publishing: Arc::clone(&publishing),
         tokens: Arc::new(Tokens::new(&token, &settings.publisher.tokens)),
         links: Arc::clone(&links),
-        short,
+        short: Arc::clone(&short),
         device_host,
         metrics: Arc::clone(&metrics),
         outcomes: Arc::clone(&outcomes),
@@ -275,7 +275,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         tasks.spawn("download logs", done(jobs::run(job, wake, until, shown, counted)));
     }
     let shared = (Arc::clone(&publishing), earlier_life, Arc::clone(&metrics));
-    let (gate, purge) = cdn::jobs(shared, links, gate, purger, &current);
+    let (gate, purge) = cdn::jobs(shared, (links, short), gate, purger, &current);
     let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
     tasks.spawn("gate", done(jobs::run(gate, wake, until, shown, counted)));
     if let Some(purge) = purge {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     cdn::{
-        Links,
+        Links, ShortLinks,
         gate::Gate,
         purge::{FastPurge, Network, Plan},
     },
@@ -45,7 +45,7 @@ pub(super) fn gate(settings: &Settings) -> Option<Gate> {
 /// The reconcilers: the one at the gate, and the one that purges, if there is something to purge.
 pub(super) fn jobs(
     (publishing, earlier_life, metrics): (Arc<Publishing>, Option<Uuid>, Arc<Metrics>),
-    links: Arc<Links>,
+    links: (Arc<Links>, Arc<ShortLinks>),
     gate: Option<Gate>,
     purger: Option<(FastPurge, Plan)>,
     current: &Arc<Current>,

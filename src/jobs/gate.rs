@@ -29,10 +29,10 @@ use crate::{
     bucket::ObjectKey,
     catalogue::{Audit, Promote, Waiting, Written},
     cdn::{
-        Links,
+        Links, ShortLinks, Terms, UNSIGNABLE,
         gate::{Expected, Gate, Part, RANGE},
     },
-    domain::{ChannelName, Image, ProductName, ProductState, Shown, Version},
+    domain::{ChannelName, Image, Product, ProductName, ProductState, Shown, Version},
     error::Result,
     publishing::Publishing,
     telemetry::Metrics,
@@ -59,6 +59,7 @@ pub struct GateJob {
     /// The holder id of the process that used this data directory before: it is dead, so its lead need not run out.
     earlier_life: Option<Uuid>,
     links: Arc<Links>,
+    short: Arc<ShortLinks>,
     gate: Option<Arc<Gate>>,
     metrics: Arc<Metrics>,
     awake: Awake,
@@ -72,12 +73,12 @@ impl GateJob {
     pub fn new(
         publishing: Arc<Publishing>,
         earlier_life: Option<Uuid>,
-        links: Arc<Links>,
+        (links, short): (Arc<Links>, Arc<ShortLinks>),
         gate: Option<Gate>,
         metrics: Arc<Metrics>,
         awake: Awake,
     ) -> Self {
-        Self { publishing, earlier_life, links, gate: gate.map(Arc::new), metrics, awake }
+        Self { publishing, earlier_life, links, short, gate: gate.map(Arc::new), metrics, awake }
     }
 }
 
@@ -154,7 +155,7 @@ impl GateJob {
             for image in &images {
                 // Also after somebody else has changed the product: an image never changes.
                 if !verified.contains(&image.id)
-                    && let Err(why) = self.verify(product, version, image).await?
+                    && let Err(why) = self.verify(&state.product, version, image).await?
                 {
                     let ids: Vec<Uuid> = images.iter().map(|image| image.id).collect();
                     self.keep_waiting(group, &ids, image, &why, attempts).await?;
@@ -194,12 +195,12 @@ impl GateJob {
 
     async fn verify(
         &self,
-        product: &ProductName,
+        product: &Product,
         version: &Version,
         image: &Image,
     ) -> Result<std::result::Result<(), String>> {
         let Some(gate) = &self.gate else { return Ok(Ok(())) };
-        let key = ObjectKey::image(product, version, &image.filename);
+        let key = ObjectKey::image(&product.name, version, &image.filename);
         let expected = Expected { key, size: image.size, sha256: image.digests.sha256 };
         let mut parts = Vec::new();
         for at in gate.ranges(&expected) {
@@ -210,8 +211,15 @@ impl GateJob {
             parts.push(Part { at, bytes });
         }
         // The host matters to links of the device listener alone, which are no CDN's.
-        let link = self.links.link(&expected.key, Utc::now(), "localhost")?;
-        gate.verify(&expected, link.url, parts).await
+        let secrets = product.device_secrets.to_bytes();
+        let access = product.settings.delivery.access;
+        let terms = Terms { product: product.name.as_str(), access, secrets: &secrets };
+        let (mut url, key) = (String::new(), expected.key.as_str());
+        match self.links.write_on(&mut url, &terms, &self.short, key, Utc::now(), "localhost") {
+            Ok(_) => gate.verify(&expected, url, parts).await,
+            Err(error) if error.code() == UNSIGNABLE => Ok(Err(error.to_string())),
+            Err(error) => Err(error),
+        }
     }
 
     /// A part of the image as the bucket has it.

@@ -20,8 +20,6 @@ use bytes::Bytes;
 pub mod backup;
 pub mod client;
 pub mod command;
-#[allow(dead_code, reason = "the tests of purges, on another branch, use all of it")]
-#[allow(dead_code, reason = "the tests of purges use the rest of it")]
 pub mod edge;
 pub mod link;
 pub mod proxy;
