@@ -25,7 +25,7 @@ use crate::{
     cdn::g2o::G2o,
     config::{CatalogueSettings, Settings},
     data_dir::{DataDir, ListenerUrls},
-    error::{Error, Result},
+    error::Result,
     http::{
         authentication::Tokens,
         device::{self, DeviceState, pace::Pace},
@@ -34,7 +34,7 @@ use crate::{
     },
     jobs::{
         self, Outcomes,
-        download_logs::{DownloadLogsJob, LogSource},
+        download_logs::DownloadLogsJob,
         keeper::{self, KeeperJob},
         listener,
         orphans::OrphansJob,
@@ -49,7 +49,9 @@ use crate::{
 pub(crate) mod backup;
 mod cdn;
 mod certificate;
+mod first;
 mod links;
+mod logs;
 mod recovery;
 mod signal;
 mod tasks;
@@ -60,10 +62,6 @@ use certificate::{CertificateJob, open_tls};
 use links::{make_links, make_short_links};
 use tasks::Tasks;
 
-/// How long the start waits for the first answers of catalogue and bucket, before it goes on with what is on disk.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
-/// The same when there is something to go on with.
-const FIRST_ANSWER_WITH_SNAPSHOT: Duration = Duration::from_secs(3);
 /// How long uploads that were aborted at the end may take to clean up.
 const CLEANING: Duration = Duration::from_secs(10);
 
@@ -186,7 +184,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         downloads: Arc::new(Semaphore::new(settings.device.max_downloads)),
     });
     let tls = settings.device.tls.as_ref().map(open_tls).transpose()?;
-    let logs = open_logs(&settings)?;
+    let logs = logs::open(&settings)?;
     let limit = settings.device.rate_limit.as_ref();
     let device_site = Site {
         router: device::router(Arc::clone(&device_state)),
@@ -223,10 +221,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         known: None,
         begun: None,
     };
-    let patience = if current.get().is_some() { FIRST_ANSWER_WITH_SNAPSHOT } else { FIRST_ANSWER };
-    let (snapshot, ()) =
-        tokio::join!(first_snapshot(&mut snapshot_job, patience), probe(&publishing.bucket, patience));
-    snapshot?;
+    first::answers(&mut snapshot_job, &publishing.bucket).await?;
 
     tracing::info!(address = %publisher_socket.address, listener = "publisher", "listening");
     tracing::info!(address = %device_socket.address, listener = "device", "listening");
@@ -358,36 +353,6 @@ async fn drain(settings: &Settings, handles: &[Handle], publishing: &Publishing,
     handles.iter().for_each(Handle::close);
 }
 
-/// Looks whether the bucket answers, for the log; nothing depends on it.
-async fn probe(bucket: &Bucket, patience: Duration) {
-    match tokio::time::timeout(patience, bucket.probe()).await {
-        Ok(Ok(())) => tracing::info!("bucket answers"),
-        Ok(Err(error)) => tracing::error!(cause = error.cause(), "{error}; publishing fails until it does"),
-        Err(_) => tracing::error!("the bucket does not answer in time; publishing fails until it does"),
-    }
-}
-
-/// Reads everything from the catalogue before the first request, if it answers in time.
-async fn first_snapshot(job: &mut SnapshotJob, patience: Duration) -> Result<()> {
-    use jobs::Reconciler;
-    match tokio::time::timeout(patience, job.pass()).await {
-        Ok(Ok(done)) => {
-            tracing::info!(done, "snapshot read from the catalogue");
-            Ok(())
-        }
-        // A schema that this program does not fit is nothing that time mends.
-        Ok(Err(error)) if error.code().starts_with("schema-") => Err(error),
-        Ok(Err(error)) => {
-            tracing::error!(cause = error.cause(), "{error}; going on with what is on disk");
-            Ok(())
-        }
-        Err(_) => {
-            tracing::error!("the catalogue does not answer in time; going on with what is on disk");
-            Ok(())
-        }
-    }
-}
-
 async fn open_bucket(settings: &Settings, data_dir: &DataDir) -> Result<(Bucket, Option<ObjectReader>)> {
     match &settings.bucket {
         Some(s3) => {
@@ -399,24 +364,6 @@ async fn open_bucket(settings: &Settings, data_dir: &DataDir) -> Result<(Bucket,
             Ok((Bucket::Directory(directory), Some(reader)))
         }
     }
-}
-
-/// Where the CDN's logs are, if downloads are to be counted.
-fn open_logs(settings: &Settings) -> Result<Option<(S3Bucket, LogSource)>> {
-    let Some((cdn, logs)) = settings.cdn.as_ref().and_then(|cdn| Some((cdn, cdn.logs.as_ref()?))) else {
-        return Ok(None);
-    };
-    let Some(place) = logs.bucket.as_ref().or(settings.bucket.as_ref()) else { return Ok(None) };
-    let bucket = S3Bucket::new(&place.to_s3(), S3Limits::default(), &PartBudget::default())?;
-    let base: http::Uri = cdn.base_url.parse().map_err(Error::internal)?;
-    let base_path = base.path().trim_matches('/');
-    let source = LogSource {
-        prefix: logs.prefix.clone(),
-        base_path: if base_path.is_empty() { String::new() } else { format!("{base_path}/") },
-        retention: logs.retention,
-        interval: logs.interval,
-    };
-    Ok(Some((bucket, source)))
 }
 
 /// An address that this machine can connect to.

@@ -17,7 +17,8 @@
 //! and a manifest tells of releases that are not out yet. (It is of the ids too, which have 74 random bits each.)
 //!
 //! # What it does not hold
-//! The audit log, and the content of documents (only their names and digests).
+//! The audit log, the content of documents (only their names and digests), and what devices are known by: a secret does
+//! not belong where a CDN fetches from.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -28,8 +29,8 @@ use uuid::Uuid;
 
 use super::{
     Attachment, AttachmentKind, ChannelName, DeviceSecrets, Digests, Facts, FileName, Hardware, Image,
-    Product, ProductName, ProductSettings, ProductState, Promotion, Recall, Release, Revision, Security,
-    Version,
+    PendingPromotion, Product, ProductName, ProductSettings, ProductState, Promotion, Recall, Release,
+    Revision, Security, Version,
 };
 
 /// What this program writes.
@@ -80,6 +81,9 @@ pub struct Manifest {
     audit: Option<String>,
     releases: Vec<ReleasePart>,
     promotions: Vec<PromotionPart>,
+    /// What waits until it was fetched back through the CDN.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<PromotionPart>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -173,6 +177,14 @@ impl Manifest {
             audit,
             releases: state.releases.iter().map(ReleasePart::of).collect(),
             promotions: there.chain(withdrawn).collect(),
+            waiting: (state.pending.iter())
+                .map(|each| PromotionPart {
+                    channel: each.channel.clone(),
+                    image: each.image,
+                    at: each.at,
+                    withdrawn: false,
+                })
+                .collect(),
         }
     }
 
@@ -229,7 +241,16 @@ impl Manifest {
             releases: self.releases.into_iter().map(ReleasePart::into_release).collect(),
             promotions: there.into_iter().map(promotion).collect(),
             withdrawn: withdrawn.into_iter().map(promotion).collect(),
-            pending: Vec::new(),
+            pending: (self.waiting.into_iter())
+                .map(|each| PendingPromotion {
+                    channel: each.channel,
+                    image: each.image,
+                    withdraw: Vec::new(),
+                    at: each.at,
+                    attempts: 0,
+                    last_error: None,
+                })
+                .collect(),
         }
     }
 }

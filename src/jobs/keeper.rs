@@ -217,7 +217,7 @@ mod tests {
         let packed = Sha256::digest(ProductOffers::of(&state).as_bytes());
         assert_eq!(
             (FORMAT, hex::encode(&packed[..8]).as_str()),
-            ("firmament-snapshot-4", "30b0b8645d3e40c5")
+            ("firmament-snapshot-4", "5d9e0a363a975f24")
         );
     }
 }

@@ -108,6 +108,14 @@ pub async fn rebuild(
                 state.product.name
             ));
         }
+        for waiting in &state.pending {
+            if let Some((release, _)) = state.image(waiting.image) {
+                rebuilt.unknown.push(format!(
+                    "{}: whether the CDN serves {}, which was to be offered on {} then; promote it again",
+                    state.product.name, release.version, waiting.channel
+                ));
+            }
+        }
         if state.product.settings.delivery.authenticate_devices {
             rebuilt.unknown.push(format!(
                 "{0}: the secret that its devices are known by; give it the one that you have kept: `firmament product \
