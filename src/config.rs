@@ -30,7 +30,6 @@ mod purge;
 
 pub use backup::BackupSettings;
 pub use cdn::{Cdn, CdnToken, CdnTokenKind, G2oSettings, SigningKeyName};
-pub use field::size::parse as parse_size;
 pub use logs::CdnLogs;
 pub(crate) use purge::whole_up_to;
 pub use purge::{PurgeChecks, PurgeInterface, PurgeNetwork, PurgeSettings, VerifyBeforeOffer};

@@ -48,5 +48,6 @@ pub mod publishing;
 pub mod recovery;
 pub mod server;
 pub mod simulate;
+pub mod size;
 pub mod telemetry;
 pub mod version_check;

@@ -13,7 +13,7 @@ use super::{
     connection::ClientOptions,
     output::{Failure, Report, Terminal},
 };
-use crate::{config::parse_size, domain::name::ProductName};
+use crate::domain::name::ProductName;
 
 mod direct;
 mod restore;
@@ -97,7 +97,10 @@ pub struct RestoreArguments {
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    parse_size(text).filter(|size| *size > 0).ok_or_else(|| "use a size such as 50MiB".to_owned())
+    crate::size::parse(text)
+        .ok()
+        .filter(|size| *size > 0)
+        .ok_or_else(|| "use a size such as 50MiB".to_owned())
 }
 
 impl BackupCommand {

@@ -10,8 +10,7 @@ use super::{
     table::{Table, size},
 };
 use crate::cost::{
-    Column, DEFAULT_PRICES, Estimate, Fleet, GIB, LEFT_OUT, Prices, Scenario, estimate, parse_size,
-    scenarios, usd,
+    Column, DEFAULT_PRICES, Estimate, Fleet, GIB, LEFT_OUT, Prices, Scenario, estimate, scenarios, usd,
 };
 
 const DAY: f64 = 86_400.0;
@@ -29,13 +28,13 @@ pub struct CostArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000_000))]
     devices: u64,
     /// The size of a full image: 64MiB, 12MB, 1048576
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse)]
     image_size: u64,
     /// How often a month each device is updated: 1, 0.5
     #[arg(long, value_name = "U", value_parser = amount)]
     updates_per_month: f64,
     /// The size of a delta image [default: there are none]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse)]
     delta_size: Option<u64>,
     /// The share of updates that a delta serves
     #[arg(long, value_name = "0..1", value_parser = share, default_value = "0.9", requires = "delta_size")]
@@ -47,10 +46,10 @@ pub struct CostArguments {
     #[arg(long, value_name = "0..1", value_parser = share, default_value = "0.99")]
     offload: f64,
     /// What the bucket holds, all versions
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "200GiB")]
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse, default_value = "200GiB")]
     stored: u64,
     /// The transfer a month that your Linode machines bring; object storage adds its own
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "0")]
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse, default_value = "0")]
     transfer_pool: u64,
     /// How long a device waits between checks; the default is the server's own
     #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "5m")]

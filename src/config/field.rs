@@ -45,16 +45,6 @@ pub(super) fn hex_key(text: &str) -> Option<Vec<u8>> {
 pub mod size {
     use super::*;
 
-    const UNITS: [(&str, u64); 7] = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("kB", 1_000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("B", 1),
-    ];
-
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -64,20 +54,8 @@ pub mod size {
         }
         match Either::deserialize(from)? {
             Either::Number(bytes) => Ok(Some(bytes)),
-            Either::Text(text) => parse(&text).map(Some).ok_or_else(|| {
-                D::Error::custom(format!("{text:?} is no size such as \"50MiB\" or 52428800"))
-            }),
+            Either::Text(text) => crate::size::parse(&text).map(Some).map_err(D::Error::custom),
         }
-    }
-
-    /// A size in bytes; `None` = the text is none.
-    pub fn parse(text: &str) -> Option<u64> {
-        let text = text.trim();
-        let (number, unit) = UNITS
-            .iter()
-            .find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)))
-            .unwrap_or((text, 1));
-        number.trim().parse::<u64>().ok()?.checked_mul(unit)
     }
 
     #[expect(clippy::ref_option, reason = "serde's signature")]

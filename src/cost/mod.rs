@@ -24,7 +24,7 @@ mod prices;
 #[cfg(test)]
 mod tests;
 
-pub use amount::{GIB, gigabytes, parse_size, usd};
+pub use amount::{GIB, gigabytes, usd};
 pub use model::{Column, Estimate, Fleet, Line, Scenario, estimate, scenarios};
 pub use prices::{DEFAULT_PRICES, Prices};
 

@@ -209,6 +209,7 @@ fn only_the_composition_root_sees_all() {
     let root = ["crate::app", "crate::server"];
     let others = [
         "api",
+        "backup",
         "bucket",
         "catalogue",
         "cdn",
@@ -220,7 +221,9 @@ fn only_the_composition_root_sees_all() {
         "http",
         "jobs",
         "publishing",
+        "recovery",
         "simulate",
+        "size",
         "telemetry",
         "version_check",
     ];
