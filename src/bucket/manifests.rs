@@ -30,7 +30,7 @@ impl Bucket {
         packed.write_all(&json).map_err(Error::internal)?;
         let packed = packed.finish().map_err(Error::internal)?;
         match self {
-            Self::S3(bucket) => bucket.put_small(&key_of(&name), packed).await?,
+            Self::S3(bucket) => bucket.put_small(&key_of(&name), packed, manifest.newest()).await?,
             Self::Directory(bucket) => bucket.put_manifest(&name.to_string(), packed).await?,
         }
         Ok(name)

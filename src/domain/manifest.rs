@@ -188,6 +188,16 @@ impl Manifest {
         }
     }
 
+    /// The newest time in it: the same wherever and whenever it is written.
+    pub fn newest(&self) -> DateTime<Utc> {
+        let releases = self.releases.iter().flat_map(|release| {
+            let images = release.images.iter().map(|image| image.removed_at.unwrap_or(image.created_at));
+            images.chain(release.recall.iter().map(|recall| recall.at))
+        });
+        let promotions = self.promotions.iter().chain(&self.waiting).map(|promotion| promotion.at);
+        releases.chain(promotions).fold(self.created_at, DateTime::max)
+    }
+
     /// The JSON, and the name that belongs to it.
     pub fn encode(&self) -> (ManifestName, Vec<u8>) {
         let json = serde_json::to_vec(self).expect("has only string keys");

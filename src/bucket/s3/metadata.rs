@@ -31,12 +31,8 @@ pub(super) fn render(facts: &ObjectFacts, digests: Option<&Digests>) -> HashMap<
         ("firmament-version", facts.version.to_string()),
         ("firmament-filename", facts.filename.to_string()),
         ("firmament-created-at", at.to_rfc3339_opts(SecondsFormat::Micros, true)),
-        // Nine digits: s3fs takes what is behind the point as a number of nanoseconds.
-        ("mtime", format!("{}.{:09}", at.timestamp(), at.timestamp_subsec_nanos())),
-        ("mode", "33188".to_owned()),
-        ("uid", "0".to_owned()),
-        ("gid", "0".to_owned()),
     ]);
+    metadata.extend(of_file(at));
     if !facts.hardware.is_empty() {
         let names: Vec<&str> = facts.hardware.iter().map(Hardware::as_str).collect();
         metadata.insert("firmament-hardware", names.join(","));
@@ -46,6 +42,17 @@ pub(super) fn render(facts: &ObjectFacts, digests: Option<&Digests>) -> HashMap<
         metadata.insert("md5chksum", BASE64.encode(digests.md5));
     }
     metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// What a mount shows of an object as a file, and what rclone compares: when it was written, mode and owner.
+pub(super) fn of_file(at: DateTime<Utc>) -> [(&'static str, String); 4] {
+    [
+        // Nine digits: s3fs takes what is behind the point as a number of nanoseconds.
+        ("mtime", format!("{}.{:09}", at.timestamp(), at.timestamp_subsec_nanos())),
+        ("mode", "33188".to_owned()),
+        ("uid", "0".to_owned()),
+        ("gid", "0".to_owned()),
+    ]
 }
 
 /// What the store says of an object.
