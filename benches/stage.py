@@ -69,7 +69,9 @@ def program(variable, *arguments):
     if built.returncode:
         die("the build failed")
     messages = [json.loads(line) for line in built.stdout.splitlines()]
-    return [message["executable"] for message in messages if message.get("executable")][-1]
+    # Benches are built with the binary beside them, in no certain order. The name is the last argument.
+    named = [message for message in messages if message.get("target", {}).get("name") == arguments[-1]]
+    return [message["executable"] for message in named if message.get("executable")][-1]
 
 
 def firmament():
