@@ -75,9 +75,13 @@ def migrated(binary, data_dir):
 
 
 def settled(process):
-    """Waits until all of the catalogue is read: until then checks are answered, but beside that work."""
+    """Waits until all of the catalogue is read and each product has its manifest: until then checks are answered, but beside
+    that work, which a catalogue that grew by publishes never has to do at once."""
     while json.loads(stage.ask(process.device, "/readyz")[2]).get("snapshot_source") != "catalogue":
         time.sleep(0.02)
+    written = 'firmament_reconciler_runs_total{job="manifests",outcome="ok"}'
+    while written not in stage.ask(process.publisher, "/metrics")[2].decode():
+        time.sleep(0.5)
 
 
 def metric(process, name):

@@ -384,6 +384,14 @@ mod tests {
         });
         let withdrawn = state.promotions.remove(0);
         state.withdrawn.push(withdrawn);
+        state.pending.push(PendingPromotion {
+            channel: ChannelName::stable(),
+            image: state.releases[1].images[0].id,
+            withdraw: Vec::new(),
+            at: DateTime::UNIX_EPOCH,
+            attempts: 0,
+            last_error: None,
+        });
         state.product.settings.max_image_bytes = Some(5);
         state
     }
@@ -395,6 +403,7 @@ mod tests {
         assert_eq!(ManifestName::parse(&name.to_string()), Some(name.clone()));
         let manifest = Manifest::decode(&name, &json).expect("whole");
         assert_eq!(manifest.audit(), Some("7:00"));
+        assert_eq!(manifest.newest(), state.releases[0].recall.as_ref().expect("recalled").at);
         assert_eq!(manifest.into_state(), state);
         assert_eq!(
             Manifest::of(&state, Some("7:00".into())).encode(),
