@@ -75,10 +75,14 @@ def migrated(binary, data_dir):
 
 
 def settled(process):
-    """Waits until all of the catalogue is read and each product has its manifest: until then checks are answered, but beside
-    that work, which a catalogue that grew by publishes never has to do at once."""
+    """Waits until all of the catalogue is read: until then checks are answered, but beside that work."""
     while json.loads(stage.ask(process.device, "/readyz")[2]).get("snapshot_source") != "catalogue":
         time.sleep(0.02)
+
+
+def at_rest(process):
+    """Waits until each product has its manifest, too, which a catalogue that grew by publishes never has to write at once."""
+    settled(process)
     written = 'firmament_reconciler_runs_total{job="manifests",outcome="ok"}'
     while written not in stage.ask(process.publisher, "/metrics")[2].decode():
         time.sleep(0.5)
