@@ -2,6 +2,14 @@
 update copies set removed_at = images.removed_at
 from images where images.id = copies.image_id and images.removed_at is not null;
 
+-- An image that comes back from a manifest may have been removed before.
+create or replace function images_want_a_copy() returns trigger language plpgsql as $$
+begin
+    insert into copies (image_id, removed_at) values (new.id, new.removed_at);
+    return new;
+end
+$$;
+
 create function removed_images_hold_their_copy() returns trigger language plpgsql as $$
 begin
     update copies set removed_at = new.removed_at where image_id = new.id;

@@ -119,6 +119,12 @@ impl Backup {
         if what.dry_run {
             return Ok(One::WouldRestore);
         }
+        if let Some(damage) = found.damage()
+            && !self.catalogue.inspected(image.image, Some(damage), image.backup_damage.as_deref()).await?
+        {
+            // Removed since it was listed: what is gone must not be put back.
+            return Ok(One::Right);
+        }
         let how = if found == Found::Missing {
             self.ensure(Side::Primary, &original, true).await?
         } else {

@@ -14,10 +14,11 @@
 //! | right | wrong | loud; the same the other way round |
 //! | wrong | wrong | loud; nothing is changed until a person has mended one of them |
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::{TimeDelta, Utc};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::{Backup, Side, inspect::Found, original};
 use crate::{
@@ -59,18 +60,23 @@ impl Backup {
     pub async fn scrub(self: &Arc<Self>, period: Duration, since_last: Duration) -> Result<Scrubbed> {
         let mut scrubbed = Scrubbed::default();
         let damaged = self.catalogue.damaged(MOST).await?;
+        let looked_at: BTreeSet<Uuid> = damaged.iter().map(|image| image.image).collect();
         let healable: Vec<_> = damaged.into_iter().filter(|image| image.copied_at.is_some()).collect();
         self.read_all(healable, &mut scrubbed).await?;
         let unread = self.catalogue.copies_to_read(None, MOST).await?;
-        let was_unread = !unread.is_empty();
+        let more = unread.len() >= MOST as usize;
+        let unread = unread.into_iter().filter(|image| !looked_at.contains(&image.image)).collect::<Vec<_>>();
+        let some = !unread.is_empty();
         self.read_all(unread, &mut scrubbed).await?;
-        if was_unread {
+        // What is wrong at both ends stays unread, and must not keep the rest from being read.
+        if more && some {
             return Ok(scrubbed);
         }
         let half = TimeDelta::from_std(period / 2).unwrap_or(TimeDelta::MAX);
         let due_before = Utc::now().checked_sub_signed(half).unwrap_or_default();
         // With nothing due this is all that a pass costs.
-        let due = self.catalogue.copies_to_read(Some(due_before), MOST).await?;
+        let mut due = self.catalogue.copies_to_read(Some(due_before), MOST).await?;
+        due.retain(|image| image.verified_at.is_some());
         if due.is_empty() {
             return Ok(scrubbed);
         }
@@ -116,7 +122,10 @@ impl Backup {
             tokio::join!(self.read(Side::Primary, &original), self.read(Side::Backup, &original));
         let ((primary, _), (backup, _)) = (primary?, backup?);
         self.meter.done(image.size);
-        self.catalogue.inspected(image.image, primary.damage(), backup.damage()).await?;
+        if !self.catalogue.inspected(image.image, primary.damage(), backup.damage()).await? {
+            // Removed since it was listed: what is gone must not be put back.
+            return Ok(Inspected::Good);
+        }
         let (bad, damage) = match (&primary, &backup) {
             (Found::Good, Found::Good) => return Ok(Inspected::Good),
             (_, Found::Good) => (Side::Primary, &primary),

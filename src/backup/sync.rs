@@ -131,6 +131,10 @@ impl Backup {
                 // Its key is never used again, so nothing else can be there.
                 let key = key(&image);
                 self.backup.delete(key.as_str()).await?;
+                // A copy that was under way when the image was removed is gone on with by nobody.
+                for unfinished in self.backup.unfinished_uploads(Some(key.as_str())).await? {
+                    self.backup.abort_upload(&unfinished).await?;
+                }
                 self.catalogue.copy_dropped(image.image).await?;
                 tracing::info!(%key, "deleted from the backup, as its image was removed longer ago than the hold");
                 dropped += 1;

@@ -121,13 +121,14 @@ pub trait Copies {
     /// Copies that have not been read since that time (`None` = since they were made), those that wait longest first.
     async fn copies_to_read(&self, since: Option<DateTime<Utc>>, limit: u32) -> Result<Vec<ImageCopy>>;
 
-    /// Remembers what is wrong with an image's two objects. When nothing is, they count as read now.
+    /// Remembers what is wrong with an image's two objects. When nothing is, they count as read now. `false` = the image was
+    /// removed for good, and nothing was written.
     async fn inspected(
         &self,
         image: Uuid,
         primary_damage: Option<&str>,
         backup_damage: Option<&str>,
-    ) -> Result<()>;
+    ) -> Result<bool>;
 
     /// Images whose object in the bucket or in the backup is known to be missing or damaged.
     async fn damaged(&self, limit: u32) -> Result<Vec<ImageCopy>>;

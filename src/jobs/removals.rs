@@ -13,7 +13,12 @@ use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
 
 use super::Reconciler;
-use crate::{bucket::ObjectKey, catalogue::Removed, error::Result, publishing::Publishing};
+use crate::{
+    bucket::ObjectKey,
+    catalogue::Removed,
+    error::{Kind, Result},
+    publishing::Publishing,
+};
 
 /// How many a pass asks for at once.
 const PAGE: u32 = 500;
@@ -40,12 +45,23 @@ impl Reconciler for RemovalsJob {
         let until = TimeDelta::from_std(self.hold).ok().and_then(|hold| Utc::now().checked_sub_signed(hold));
         let Some(until) = until else { return Ok(None) };
         let (mut gone, mut strange) = (0, 0);
+        let mut failed = None;
         for removed in self.publishing.catalogue.removed(PAGE).await? {
             // The oldest come first.
             if removed.removed_at > until {
                 break;
             }
-            if self.remove(&removed).await? { gone += 1 } else { strange += 1 }
+            match self.remove(&removed).await {
+                Ok(true) => gone += 1,
+                Ok(false) => strange += 1,
+                // A store that is away fails them all.
+                Err(error) if error.kind() == Kind::Unavailable => return Err(error),
+                // One object that the store refuses to delete must not keep those behind it.
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         Ok(match (gone, strange) {
             (0, 0) => None,

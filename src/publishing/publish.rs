@@ -97,7 +97,7 @@ impl Publishing {
                     Admission::Same(image) | Admission::Occupied(image) => {
                         self.offer_again(request, state, image).await
                     }
-                    // Only if the image was removed in between; the client's retry will store it.
+                    // Only if the image was removed in between; a retry is told so.
                     Admission::New => Err(too_contended()),
                 }
             }

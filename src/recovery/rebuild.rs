@@ -177,11 +177,19 @@ async fn usable(
     Err(refused("manifest-damaged", format!("no manifest of {} can be used", newest.product)))
 }
 
+/// What the audit log says of a product that was made by a rebuild.
+const REBUILD: &str = "catalogue.rebuild";
+
 /// Refuses a catalogue that holds something else.
 async fn only_ours(catalogue: &dyn Catalogue, found: &BTreeMap<ProductName, Found>) -> Result<()> {
     for product in catalogue.products().await? {
-        let ours = found.get(&product.name).is_some_and(|found| found.state.product.id == product.id);
-        if !ours {
+        let told = found.get(&product.name).is_some_and(|found| found.state.product.id == product.id);
+        // One without a manifest, of a rebuild that was interrupted: it was made then, and nothing happened to it since.
+        let made = async || -> Result<bool> {
+            let entries = catalogue.audit(&product.name, 2).await?;
+            Ok(matches!(&entries[..], [only] if only.action == REBUILD))
+        };
+        if !told && !made().await? {
             return Err(refused(
                 "catalogue-not-empty",
                 format!(
@@ -345,7 +353,7 @@ fn audit_of(found: &Found) -> Audit {
     let manifest = found.manifest.as_ref();
     Audit {
         actor: "firmament catalogue rebuild".into(),
-        action: "catalogue.rebuild",
+        action: REBUILD,
         details: json!({
             "manifest": manifest.map(|(name, _)| name.to_string()),
             "lost_audit_head": manifest.and_then(|(_, audit)| audit.clone()),

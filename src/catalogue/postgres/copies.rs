@@ -44,7 +44,7 @@ impl Copies for PostgresCatalogue {
         image: Uuid,
         primary_damage: Option<&str>,
         backup_damage: Option<&str>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         call!(self, inspected, image, primary_damage, backup_damage)
     }
 
@@ -190,20 +190,20 @@ async fn inspected(
     image: Uuid,
     primary_damage: Option<&str>,
     backup_damage: Option<&str>,
-) -> Result<()> {
-    sqlx::query!(
+) -> Result<bool> {
+    let written = sqlx::query!(
         "update copies
          set primary_damage = $2, backup_damage = $3,
              verified_at = case when $2::text is null and $3::text is null then clock_timestamp()
                                 else verified_at end
-         where image_id = $1",
+         where image_id = $1 and removed_at is null",
         image,
         primary_damage,
         backup_damage
     )
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(written.rows_affected() > 0)
 }
 
 async fn damaged(connection: &mut PgConnection, limit: u32) -> Result<Vec<ImageCopy>> {

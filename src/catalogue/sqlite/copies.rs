@@ -112,12 +112,12 @@ impl Copies for SqliteCatalogue {
         image: Uuid,
         primary_damage: Option<&str>,
         backup_damage: Option<&str>,
-    ) -> Result<()> {
-        sqlx::query(
+    ) -> Result<bool> {
+        let written = sqlx::query(
             "update copies
              set primary_damage = ?2, backup_damage = ?3,
                  verified_at = case when ?2 is null and ?3 is null then ?4 else verified_at end
-             where image_id = ?1",
+             where image_id = ?1 and removed_at is null",
         )
         .bind(image.hyphenated())
         .bind(primary_damage)
@@ -125,7 +125,7 @@ impl Copies for SqliteCatalogue {
         .bind(now_micros())
         .execute(&self.writer)
         .await?;
-        Ok(())
+        Ok(written.rows_affected() > 0)
     }
 
     async fn damaged(&self, limit: u32) -> Result<Vec<ImageCopy>> {

@@ -143,6 +143,8 @@ pub async fn a_removed_image_keeps_its_copy_for_the_hold(catalogue: Arc<dyn Cata
     assert!(catalogue.copies_to_read(None, 9).await.expect("works").is_empty());
     assert!(catalogue.damaged(9).await.expect("works").is_empty());
     assert!(catalogue.copies(None, 9).await.expect("works").is_empty());
+    let taken = catalogue.inspected(images[0], Some("missing"), None).await.expect("works");
+    assert!(!taken, "who read it before the removal must not put it back");
     assert!(catalogue.copies_past_hold(Duration::from_secs(600), 9).await.expect("works").is_empty());
     let past = ids(&catalogue.copies_past_hold(Duration::ZERO, 9).await.expect("works"));
     assert_eq!(past.len(), 3, "{past:?}");

@@ -53,6 +53,10 @@ pub async fn a_product_comes_back_as_it_was_told(catalogue: Arc<dyn Catalogue>) 
     assert_eq!(changes.products, [without_facts(now.clone())]);
     let entry = catalogue.audit(&state.product.name, 1).await.expect("works").remove(0);
     assert_eq!((entry.action.as_str(), entry.revision), ("catalogue.rebuild", now.product.revision));
+    // A removed image wants no copy: the backup's would be put back into the bucket.
+    let wanted = catalogue.uncopied(None, 10).await.expect("works");
+    let removed = state.releases[0].images[0].id;
+    assert!(wanted.iter().all(|copy| copy.image != removed) && !wanted.is_empty(), "{wanted:?}");
     // Its removed image still has an object, as far as anybody knows.
     assert_eq!(catalogue.removed(10).await.expect("works").len(), 1);
 }
