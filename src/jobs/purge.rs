@@ -30,7 +30,7 @@ use crate::{
     catalogue::{Acceptance, AskedPurge, Catalogue},
     cdn::purge::{FastPurge, Outcome, Plan, pack},
     domain::{
-        AuditEntry, Version,
+        AuditEntry, FileName, Version,
         purge::{Purge, PurgeAction, PurgeKind},
     },
     error::{Error, Kind, Result},
@@ -134,17 +134,14 @@ impl PurgeJob {
             // Of many changes in a row that invalidate the same, one is enough.
             let mut asked = BTreeMap::new();
             for entry in &page.entries {
-                let version = entry.version.as_deref().and_then(|version| Version::parse(version).ok());
-                let keys = match &version {
-                    Some(version) if Plan::takes_back(entry) => self.keys(entry, version).await?,
-                    _ => Vec::new(),
-                };
-                for wanted in self.plan.wanted(entry, version.as_ref(), &keys) {
-                    let (delay, revision) = match wanted.target.action {
-                        PurgeAction::Delete => (Duration::ZERO, Some(entry.revision)),
-                        PurgeAction::Invalidate => (SNAPSHOTS_FOLLOW, None),
-                    };
-                    asked.insert((wanted.target.clone(), revision), AskedPurge { wanted, delay });
+                for (version, keys) in self.named(entry).await? {
+                    for wanted in self.plan.wanted(entry, version.as_ref(), &keys) {
+                        let (delay, revision) = match wanted.target.action {
+                            PurgeAction::Delete => (Duration::ZERO, Some(entry.revision)),
+                            PurgeAction::Invalidate => (SNAPSHOTS_FOLLOW, None),
+                        };
+                        asked.insert((wanted.target.clone(), revision), AskedPurge { wanted, delay });
+                    }
                 }
             }
             let asked: Vec<AskedPurge> = asked.into_values().collect();
@@ -158,12 +155,18 @@ impl PurgeJob {
         }
     }
 
-    /// The keys of the images of the release that the entry is about.
-    async fn keys(&self, entry: &AuditEntry, version: &Version) -> Result<Vec<ObjectKey>> {
+    /// The releases that the entry is about, each with the keys of the images that it takes back.
+    async fn named(&self, entry: &AuditEntry) -> Result<Vec<(Option<Version>, Vec<ObjectKey>)>> {
+        let version = entry.version.as_deref().and_then(|version| Version::parse(version).ok());
+        if !Plan::takes_back(entry) {
+            return Ok(vec![(version, Vec::new())]);
+        }
+        let Some(version) = version else { return Ok(removed(entry)) };
         let state = self.catalogue.product(&entry.product).await?;
-        let images = state.as_ref().and_then(|state| state.release(version)).map(|release| &release.images);
-        let key = |filename| ObjectKey::image(&entry.product, version, filename);
-        Ok(images.into_iter().flatten().map(|image| key(&image.filename)).collect())
+        let images = state.as_ref().and_then(|state| state.release(&version)).map(|release| &release.images);
+        let key = |filename| ObjectKey::image(&entry.product, &version, filename);
+        let keys = images.into_iter().flatten().map(|image| key(&image.filename)).collect();
+        Ok(vec![(Some(version), keys)])
     }
 
     /// Sends what is due; says how many objects were accepted.
@@ -245,5 +248,65 @@ impl PurgeJob {
             }
         }
         Ok(count)
+    }
+}
+
+/// The images that a removal names: they may be of many releases, so the entry is about none of them.
+fn removed(entry: &AuditEntry) -> Vec<(Option<Version>, Vec<ObjectKey>)> {
+    let mut releases: BTreeMap<String, (Option<Version>, Vec<ObjectKey>)> = BTreeMap::new();
+    for image in entry.details["images"].as_array().into_iter().flatten() {
+        let text = |name: &str| image[name].as_str().unwrap_or_default();
+        let (Ok(version), Ok(filename)) =
+            (Version::parse(text("version")), FileName::parse(text("filename")))
+        else {
+            continue;
+        };
+        let key = ObjectKey::image(&entry.product, &version, &filename);
+        let of_release = releases.entry(version.to_string()).or_insert((Some(version), Vec::new()));
+        of_release.1.push(key);
+    }
+    releases.into_values().collect()
+}
+
+#[cfg(test)]
+mod removal_tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_removal_names_images_of_several_releases() {
+        let entry = AuditEntry {
+            at: chrono::DateTime::UNIX_EPOCH,
+            product: crate::domain::ProductName::parse("thermo-x").expect("valid"),
+            revision: crate::domain::Revision(7),
+            actor: "a".into(),
+            remote: None,
+            action: "image.remove".into(),
+            version: None,
+            channel: None,
+            details: json!({"images": [
+                {"version": "1.0.0", "filename": "a.bin"}, {"version": "1.1.0", "filename": "b.bin"},
+                {"version": "1.0.0", "filename": "c.bin"},
+            ]}),
+            before: serde_json::Value::Null,
+            after: serde_json::Value::Null,
+            verdict: Vec::new(),
+            link: None,
+        };
+        let shown: Vec<_> = removed(&entry)
+            .into_iter()
+            .map(|(version, keys)| {
+                (
+                    version.expect("named").to_string(),
+                    keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                )
+            })
+            .collect();
+        let expected = [
+            ("1.0.0".to_owned(), vec!["thermo-x/1.0.0/a.bin".to_owned(), "thermo-x/1.0.0/c.bin".to_owned()]),
+            ("1.1.0".to_owned(), vec!["thermo-x/1.1.0/b.bin".to_owned()]),
+        ];
+        assert_eq!(shown, expected);
     }
 }

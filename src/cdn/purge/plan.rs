@@ -2,7 +2,8 @@
 //!
 //! | change | objects | check answers, if the CDN caches them |
 //! |---|---|---|
-//! | a recall, the removal of an image | deleted: every image of the release | invalidated |
+//! | a recall | deleted: every image of the release | invalidated |
+//! | a removal for good | deleted: every image that it names | invalidated |
 //! | an offer, and whatever else a check could tell of | | invalidated |
 //! | documents, security facts, a promotion that waits at the gate | | |
 //!
