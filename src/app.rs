@@ -143,6 +143,8 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let readiness = Readiness { current: Arc::clone(&current), draining: Arc::new(AtomicBool::new(false)) };
     let backup = backup::open(&settings, &catalogue, &bucket).await?;
     let links = make_links(&settings)?;
+    // The gate looks at the CDN, also while the backup stands in for the bucket.
+    let through_cdn = Arc::new(make_links(&settings)?);
     let (links, elsewhere) = backup::links(&settings, links);
     let links = Arc::new(links);
     let short = Arc::new(make_short_links(&settings));
@@ -270,7 +272,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         tasks.spawn("download logs", done(jobs::run(job, wake, until, shown, counted)));
     }
     let shared = (Arc::clone(&publishing), earlier_life, Arc::clone(&metrics));
-    let (gate, purge) = cdn::jobs(shared, (links, short), gate, purger, &current);
+    let (gate, purge) = cdn::jobs(shared, (through_cdn, short), gate, purger, &current);
     let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
     tasks.spawn("gate", done(jobs::run(gate, wake, until, shown, counted)));
     if let Some(purge) = purge {

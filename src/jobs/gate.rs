@@ -7,8 +7,8 @@
 //! doubles each time.
 //!
 //! # Invariants
-//! - What was recalled or withdrawn meanwhile is not offered: those changes end the waiting, and the offer is judged on
-//!   the product as it is.
+//! - What was recalled or withdrawn meanwhile is not offered: those changes end the waiting. The rules were asked when it was
+//!   promoted; the offer only makes sure that the product has not changed since it was read.
 //! - One replica does it, by a lease; two at once would fetch twice, and one of them finds nothing left to offer.
 //!
 //! With the gate switched off, what still waits is offered without being fetched.
@@ -109,15 +109,22 @@ impl Reconciler for GateJob {
             return Ok(None);
         }
         let (mut offered, mut failed) = (0, 0);
+        let mut trouble = None;
         for (group, attempts) in self.due_groups(&waiting).await? {
             if !catalogue.lead(DUTY, self.publishing.holder, LEASE).await? {
                 break;
             }
-            if self.offer(&group, attempts).await? { offered += 1 } else { failed += 1 }
+            match self.offer(&group, attempts).await {
+                Ok(true) => offered += 1,
+                Ok(false) => failed += 1,
+                // One release must not keep those behind it from being tried.
+                Err(error) => trouble = Some(error),
+            }
         }
         let left = catalogue.waiting().await?.len();
         self.metrics.pending_promotions.set(i64::try_from(left).unwrap_or(i64::MAX));
-        Ok((offered + failed > 0).then(|| format!("offered {offered} releases, {failed} wait on")))
+        let did = (offered + failed > 0).then(|| format!("offered {offered} releases, {failed} wait on"));
+        trouble.map_or(Ok(did), Err)
     }
 }
 
@@ -204,7 +211,10 @@ impl GateJob {
         let expected = Expected { key, size: image.size, sha256: image.digests.sha256 };
         let mut parts = Vec::new();
         for at in gate.ranges(&expected) {
-            let bytes = self.read(&expected, at).await?;
+            let bytes = match self.read(&expected, at).await {
+                Ok(bytes) => bytes,
+                Err(error) => return Ok(Err(format!("the bucket's own object cannot be read: {error}"))),
+            };
             if bytes.len() as u64 != RANGE.min(expected.size - at) {
                 return Ok(Err(format!("the bucket's own object ends early, in the range from {at} on")));
             }

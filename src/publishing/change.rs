@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{ATTEMPTS, Publishing, crash, too_contended};
 use crate::{
     catalogue::{Actor, Audit, Promote, Written},
-    domain::{ChannelName, ProductName, ProductState, Recall, Release, Shown, UpgradePath, Version},
+    domain::{ChannelName, Image, ProductName, ProductState, Recall, Release, Shown, UpgradePath, Version},
     error::{Error, Kind, Result},
     version_check::{self, Consent, Offering, Promoted, Reason, rule},
 };
@@ -152,6 +152,9 @@ impl Publishing {
             };
             let warnings =
                 version_check::recall(&state, release, &recall, &request.consent).map_err(Error::refused)?;
+            if let Some(replacement) = request.replacement.as_ref().filter(|_| self.gated) {
+                was_offered(&state, replacement)?;
+            }
             let mut details = consent_details(&request.consent, &[]);
             if let Some(details) = details.as_object_mut() {
                 details.insert("reason".into(), request.reason.clone().into());
@@ -297,4 +300,20 @@ pub(super) fn consent_details(consent: &Consent, withdrawn: &[Uuid]) -> serde_js
         details.insert("reason".into(), reason.clone().into());
     }
     details.into()
+}
+
+/// Refuses a replacement that devices would be sent to before it was fetched through the CDN.
+fn was_offered(state: &ProductState, replacement: &Version) -> Result<()> {
+    let Some(release) = state.release(replacement) else { return Ok(()) };
+    let ever = |image: &Image| {
+        state.promotions.iter().chain(&state.withdrawn).any(|promotion| promotion.image == image.id)
+    };
+    if release.kept().all(ever) {
+        return Ok(());
+    }
+    let message = format!(
+        "{replacement} has images that were never offered, so nobody knows whether the CDN serves them: promote it to a \
+         channel, wait until it is offered there, then recall"
+    );
+    Err(Error::new(Kind::Conflict, "replacement-not-verified", message))
 }
