@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The name and version of the format.
-const FORMAT: &str = "firmament-snapshot-4";
+const FORMAT: &str = "firmament-snapshot-5";
 
 /// Who wrote it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -217,7 +217,7 @@ mod tests {
         let packed = Sha256::digest(ProductOffers::of(&state).as_bytes());
         assert_eq!(
             (FORMAT, hex::encode(&packed[..8]).as_str()),
-            ("firmament-snapshot-4", "5d9e0a363a975f24")
+            ("firmament-snapshot-5", "5d9e0a363a975f24")
         );
     }
 }

@@ -110,6 +110,7 @@ fn order(
         .chain(waiting)
         .filter(|(of, _)| *of == channel)
         .filter_map(|(_, image)| state.image(image))
+        .filter(|(_, image)| image.removed_at.is_none())
         .filter(|(release, _)| release.recall.is_none() && release.version > *version)
         .collect();
     let mut withdrawal = BTreeSet::new();

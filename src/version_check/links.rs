@@ -90,6 +90,9 @@ pub fn broken(state: &ProductState, limits: Limits) -> Vec<Reason> {
     let mut findings = Findings::new(&state.product.settings.policy);
     let offered = state.promotions.iter().filter_map(|promotion| state.image(promotion.image));
     for (release, image) in offered.filter(|(release, _)| release.recall.is_none()) {
+        if image.removed_at.is_some() {
+            continue;
+        }
         judge(state, &release.version, &image.filename, limits, &mut findings);
     }
     findings.reasons.into_iter().chain(findings.warnings).collect()

@@ -1,7 +1,7 @@
 //! How the product's images reach its devices, in the packed form: see `domain::delivery` and `domain::credential`.
 //!
-//! Of products whose offers carry short links, the block names all images, and not only those that are offered: a
-//! device goes on with the link that it was given when something newer is offered already, and is told when what it
+//! Of products whose offers carry short links, the block names all images that were ever offered, and not only those that
+//! are: a device goes on with the link that it was given when something newer is offered already, and is told when what it
 //! loads was recalled.
 
 use super::{DELIVERY_AT, IMAGES_AT, ProductOffers, SECRETS_AT, SHORT};
@@ -123,6 +123,19 @@ mod tests {
         assert_eq!(offer.short_id(), None);
         let public = packed(serde_json::json!({ "access": "public" }), two());
         assert_eq!((public.access(), public.secrets()), (Some(Access::Public), &[][..]));
+    }
+
+    #[test]
+    fn an_image_that_nobody_was_told_of_has_no_short_link() {
+        let mut state = two();
+        let untold = state.releases[1].images[0].id;
+        state.promotions.retain(|promotion| promotion.image != untold);
+        let offers = packed(serde_json::json!({ "link": "short" }), state);
+        for (key, there) in [("thermo-x/1.1.0/0.bin", false), ("thermo-x/1.1.0/1.bin", true)] {
+            let id = credential::short_id("thermo-x", key);
+            let (_, rest) = credential::split_short_id(&id).expect("whole");
+            assert_eq!(offers.short_image(rest).is_some(), there, "{key}");
+        }
     }
 
     #[test]

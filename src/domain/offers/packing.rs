@@ -257,8 +257,8 @@ impl<'a> Packing<'a> {
     }
 }
 
-/// The letters of the images that short links may name; none, if the product's offers carry no short links. Two images
-/// of the same letters, one in a million millions of pairs, have no short link.
+/// The letters of the images that short links may name: those that a device was or can be told of. None, if the product's
+/// offers carry no short links. Two images of the same letters, one in a million millions of pairs, have no short link.
 fn short_ids(state: &ProductState) -> HashMap<Uuid, String> {
     if state.product.settings.delivery.link != LinkKind::Short {
         return HashMap::new();
@@ -266,8 +266,13 @@ fn short_ids(state: &ProductState) -> HashMap<Uuid, String> {
     let product = state.product.name.as_str();
     let mut ids = HashMap::new();
     let mut owners: HashMap<String, usize> = HashMap::new();
+    let told: BTreeSet<Uuid> =
+        state.promotions.iter().chain(&state.withdrawn).map(|promotion| promotion.image).collect();
+    let replacing: BTreeSet<Uuid> =
+        state.releases.iter().filter_map(|recalled| Some(replacement(state, recalled)?.id)).collect();
     for release in &state.releases {
-        for image in &release.images {
+        let replaces = replacing.contains(&release.id);
+        for image in release.images.iter().filter(|image| replaces || told.contains(&image.id)) {
             let id = credential::short_id(product, &key_of(product, &release.version, &image.filename));
             let id = id[credential::TAG_LENGTH..].to_owned();
             *owners.entry(id.clone()).or_default() += 1;
