@@ -60,7 +60,7 @@ pub mod waiting;
 pub use crate::domain::AuditEntry;
 pub use change::{Actor, Audit, AuditPage};
 pub use copies::{BackupLag, BackupReport, Copies, CopyMade, ImageCopy};
-pub use downloads::{CountedLog, DownloadCount, Downloads};
+pub use downloads::{AddedLog, CountedLog, CountedRequest, DownloadCount, Downloads};
 pub use following::{Following, Offered, Standing};
 pub use leading::Leading;
 pub use postgres::PostgresCatalogue;
