@@ -66,7 +66,7 @@ pub use leading::Leading;
 pub use postgres::PostgresCatalogue;
 pub use purges::{Acceptance, AskedPurge, PurgeCounts, Purges};
 pub use rebuild::Rebuild;
-pub use removal::{Removal, Removed};
+pub use removal::{Removal, Removed, RemovedAt};
 pub use secrets::Secrets;
 pub use sqlite::SqliteCatalogue;
 pub use upload::{Locker, ResumableUpload, UploadKind, UploadLock, UploadProgress, is_of_upload};

@@ -30,6 +30,7 @@ mod private;
 mod prune;
 mod publish;
 mod races;
+mod removals;
 mod replicas;
 mod restored;
 mod resumable;
