@@ -7,8 +7,9 @@ use firmament::{
     catalogue::Catalogue,
     domain::ProductName,
     jobs::{Reconciler as _, removals::RemovalsJob},
-    publishing::{Limits, Publishing},
+    publishing::Publishing,
     telemetry::Metrics,
+    version_check::Limits,
 };
 use http::Method;
 use tokio::sync::{Notify, Semaphore};
