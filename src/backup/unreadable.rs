@@ -5,7 +5,8 @@
 //!
 //! - it could not be read in [`TRIES`] passes in a row, while the other place's object was read whole each time and was right;
 //! - the place itself is well: no more than [`MOST`] of its objects are in that state, and the [`WITNESSES`] smallest others
-//!   that were looked up (fewer if there are fewer, but at least one) can be read whole and are right.
+//!   that were looked up (fewer if there are fewer, but at least one) can be read whole and are right;
+//! - after these it cannot be read once more: so a place that has just come back is not taken for one that was well.
 //!
 //! Nothing is deleted: the good bytes are hashed on their way, and replace what is there only when they are right. A place
 //! that is away, refuses the credentials or is full thus changes nothing at the other, and is told as before.
@@ -119,6 +120,11 @@ impl Backup {
                     "{told}; it is not replaced, as other objects of the {place} cannot be read either"
                 );
                 scrubbed.error = Some(text);
+                continue;
+            }
+            // When a place comes back, what failed just before must not be taken for what alone fails.
+            if self.read(side, &original(&image)).await.is_ok() {
+                self.unreadable.forget(image.image);
                 continue;
             }
             let damage = format!("it could not be read in {tries} passes, at last: {why}");
