@@ -298,13 +298,14 @@ async fn an_interrupted_rebuild_is_repeated_and_a_catalogue_that_went_on_is_refu
     let repeated = rebuild().await.expect(0);
     assert!(repeated.stdout.contains("rebuilt 1 products"), "{}", repeated.stdout);
     assert!(repeated.stdout.contains("1 products were there"), "{}", repeated.stdout);
-    let server = Server::builder(&backend).at_home_of(&home).start().await;
-    let catalogue = backend.catalogue(&data).await;
-    let revision = catalogue.revision().await.expect("answers");
+    let revision =
+        async || backend.catalogue(&data).await.revision().await.expect("the catalogue can be read");
+    let before = revision().await;
     // What is there is left as it is.
     let again = rebuild().await.expect(0);
     assert!(again.stdout.contains("2 products were there"), "{}", again.stdout);
-    assert_eq!(catalogue.revision().await.expect("answers"), revision);
+    assert_eq!(revision().await, before);
+    let server = Server::builder(&backend).at_home_of(&home).start().await;
     assert_eq!(
         server.device().offer(&products[0], "0.1.0").await,
         None,
