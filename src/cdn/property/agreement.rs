@@ -125,12 +125,15 @@ pub(super) fn check(rules: &Value, token_name: &str, problems: &mut Vec<String>)
             token.get("failureResponse") != Some(&Value::Bool(true)),
             "a token that does not hold is not refused (failureResponse)".into(),
         );
-        let removed = image.all("removeQueryParameter").any(|remove| has(remove, "parameters", token_name));
-        wrong(
-            !removed,
-            format!("the token ({token_name:?}) is not removed before the request goes to the bucket"),
-        );
     }
+    // A store answers a signed request to `response-content-encoding`, `acl` and others in it.
+    let removed = image.all("removeQueryParameter").any(|remove| has(remove, "parameters", "*"));
+    wrong(
+        !removed,
+        "parameters go to the bucket (removeQueryParameter without \"*\"): any client could ask it for another answer, \
+         which the edge would keep for all devices"
+            .into(),
+    );
     let in_key = image.last("cacheKeyQueryParams").is_none_or(|key| match text(key, "behavior") {
         "IGNORE_ALL" => false,
         "IGNORE" => !has(key, "parameters", token_name),

@@ -27,6 +27,7 @@ mod mounts;
 mod origin;
 mod outage;
 mod private;
+mod property;
 mod prune;
 mod publish;
 mod races;

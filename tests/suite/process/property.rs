@@ -1,0 +1,58 @@
+//! What the shipped rule tree of the CDN's property keeps from clients. The edge of these tests follows a tree in what it
+//! denies, forwards of a query, asks a token for, and in the host by which it asks the device listener; each test also shows,
+//! by a tree without the rule in question, what would happen then.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Backend, Edge, Server, client::fetch, content, product_name};
+
+const RULES: &str = include_str!("../../../docs/akamai/rules.json");
+
+/// The shipped tree, with a value below `/rules` in place of the one at a JSON pointer.
+fn with(pointer: &str, value: Value) -> String {
+    let mut tree: Value = serde_json::from_str(RULES).expect("JSON");
+    *tree.pointer_mut(&format!("/rules{pointer}")).unwrap_or_else(|| panic!("{pointer} is there")) = value;
+    tree.to_string()
+}
+
+/// An edge that follows a tree.
+async fn following(backend: &Backend, rules: &str, settings: &[(&str, &str)]) -> Edge {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("rules.json");
+    std::fs::write(&file, rules).expect("writable");
+    let builder = Edge::before(backend.stores()).set("RULES", &file.display().to_string());
+    settings.iter().fold(builder, |builder, (key, value)| builder.set(key, value)).start().await
+}
+
+async fn get(edge: &Edge, path: &str) -> Answer {
+    fetch(Method::GET, &format!("{}{path}", edge.url()), &[]).await
+}
+
+/// A store answers signed requests to what their query asks for: another header, another document. All devices get the
+/// copy that one client's request has made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_parameters_do_not_change_what_others_are_sent() {
+    let backend = Backend::production().await;
+    let server = Server::start(&backend).await;
+    let (product, publisher) = (product_name(), server.publisher());
+    publisher.create(&product).await;
+    let image = content(10_000, 990);
+    publisher.upload(&product, "1.0.0").send(image.clone()).await.expect(201);
+    let path = format!("/{product}/1.0.0/app.bin");
+    for parameter in ["response-content-encoding=gzip", "response-content-type=text%2Fhtml", "acl"] {
+        let token_alone = with("/children/0/behaviors/2/options/parameters", json!(["hdnts"]));
+        for (rules, poisoned) in [(token_alone.as_str(), true), (RULES, false)] {
+            let edge = following(&backend, rules, &[]).await;
+            get(&edge, &format!("{path}?hdnts=x&{parameter}")).await.expect(200);
+            let kept = get(&edge, &path).await.expect(200);
+            let right = kept.body == image
+                && kept.header("content-encoding").is_empty()
+                && kept.header("content-type") == "application/octet-stream";
+            assert_eq!(right, !poisoned, "{parameter}: {:?}", kept.headers);
+            let asked = edge.origin_requests();
+            assert_eq!(asked.len(), 1, "the second one is from the cache");
+            assert_eq!(asked[0]["query"], if poisoned { parameter } else { "" });
+        }
+    }
+}
