@@ -10,6 +10,8 @@ pub(super) const IMAGE: &str = "/thermo-x/1.4.0/app.bin";
 const TAGS: [&str; 2] = ["p-thermo-x", "r-thermo-x-1.4.0"];
 const CHECK: &str = "/v1/check";
 const SHORT_LINK: &str = "/d/thermo-x/1.4.0/app.bin";
+/// What the edge's signature would open, and devices never ask for: the list of the bucket, and what is beside the images.
+const NOT_FOR_DEVICES: [&str; 2] = ["/", "/.firmament/catalogue/thermo-x"];
 
 /// The behaviors that take effect for a path, in their order.
 struct Effective<'v>(Vec<(&'v str, &'v Value)>);
@@ -41,6 +43,15 @@ impl<'v> Effective<'v> {
     /// The last one wins.
     fn last(&self, name: &str) -> Option<&'v Value> {
         self.all(name).last()
+    }
+
+    /// Whether access is denied: behaviors with the same reason override each other.
+    fn denied(&self) -> bool {
+        let mut reasons = BTreeMap::new();
+        for deny in self.all("denyAccess") {
+            reasons.insert(text(deny, "reason"), deny.get("enabled") == Some(&Value::Bool(true)));
+        }
+        reasons.into_values().any(|enabled| enabled)
     }
 
     /// The tags, with the variables' values for the path.
@@ -159,6 +170,15 @@ pub(super) fn check(rules: &Value, token_name: &str, problems: &mut Vec<String>)
     }
     let origin = image.last("origin");
     wrong(origin.is_none(), "images have no origin".into());
+    wrong(image.denied(), "images are denied (denyAccess)".into());
+    for path in NOT_FOR_DEVICES {
+        wrong(
+            !Effective::of(rules, path).denied(),
+            format!(
+                "{path} is not denied (denyAccess): the edge's signature would open the bucket's list, manifests and logs"
+            ),
+        );
+    }
 
     for path in [CHECK, SHORT_LINK] {
         let listener = Effective::of(rules, path);
@@ -166,6 +186,7 @@ pub(super) fn check(rules: &Value, token_name: &str, problems: &mut Vec<String>)
             // Whoever does not put the device listener behind the CDN has no rule for it.
             continue;
         }
+        wrong(listener.denied(), format!("{path} is denied (denyAccess)"));
         wrong(
             listener.last("verifyTokenAuthorization").is_some(),
             format!("{path} asks for a token, which devices do not have there"),

@@ -145,6 +145,23 @@ fn a_tree_that_does_not_fit_our_links_is_found() {
     ] {
         finds(&after(pointer, value), word);
     }
+    let deny = "/children/3/behaviors/0/options/enabled";
+    finds(&after(deny, json!(false)), "/ is not denied");
+    let values = "/children/3/criteria/0/options/values";
+    finds(&after(values, json!(["/"])), "/.firmament/catalogue/thermo-x is not denied");
+    finds(&after(values, json!(["/.firmament/*"])), "/ is not denied");
+    finds(&after(values, json!(["/*"])), "images are denied");
+    finds(&after(values, json!(["/", "/.firmament/*", "/v1/*"])), "/v1/check is denied");
+    // A later rule with the same reason takes it back; with another it does not.
+    let undone = |reason: &str| {
+        let mut document = rules();
+        let children = document.pointer_mut("/rules/children").and_then(Value::as_array_mut).expect("a list");
+        let allow = json!({ "name": "denyAccess", "options": { "reason": reason, "enabled": false } });
+        children.push(json!({ "name": "Allow", "behaviors": [allow] }));
+        check(&document, "hdnts")
+    };
+    finds(&undone("not-for-devices"), "/ is not denied");
+    assert_eq!(undone("another").problems, Vec::<String>::new());
     // Everything asks for a token: checks, too.
     let mut document = rules();
     let token = document.pointer("/rules/children/0/children/0").cloned().expect("the rule");

@@ -5,7 +5,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Backend, Edge, Server, client::fetch, content, product_name};
+use crate::harness::{Answer, Backend, Edge, Server, client::fetch, content, eventually, product_name};
 
 const RULES: &str = include_str!("../../../docs/akamai/rules.json");
 
@@ -55,4 +55,44 @@ async fn a_clients_parameters_do_not_change_what_others_are_sent() {
             assert_eq!(asked[0]["query"], if poisoned { parameter } else { "" });
         }
     }
+}
+
+/// The edge signs what it asks: an unsigned request to the bucket says nothing, one through the edge would.
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_the_buckets_list_nor_the_manifests_are_read_through_the_edge() {
+    let backend = Backend::production().await;
+    let server = Server::start(&backend).await;
+    let (product, publisher) = (product_name(), server.publisher());
+    publisher.create(&product).await;
+    publisher.upload(&product, "1.0.0").send(content(1000, 991)).await.expect(201);
+    let open = with("/children/3/behaviors/0/options/enabled", json!(false));
+    let open = open.replace(r#"["*"]"#, r#"["hdnts"]"#);
+    let (open, shipped) = (following(&backend, &open, &[]).await, following(&backend, RULES, &[]).await);
+    let list = "/?list-type=2&prefix=.firmament/catalogue/";
+    let key = eventually("a manifest", async || {
+        // Each look is another question to the edge, or it would be answered from its cache.
+        let listed = get(&open, &format!("{list}&x={}", uuid::Uuid::now_v7())).await;
+        let text = String::from_utf8_lossy(&listed.body).into_owned();
+        Some(text.split("<Key>").nth(1)?.split("</Key>").next()?.to_owned())
+    })
+    .await;
+    get(&open, &format!("/{key}")).await.expect(200);
+
+    let hidden = key.replacen('.', "%2e", 1);
+    for path in [
+        "/",
+        list,
+        "//",
+        "/.",
+        "/x/..",
+        &format!("/{key}"),
+        &format!("/{hidden}"),
+        &format!("//{key}"),
+        &format!("/{product}/../{key}"),
+        &format!("/{product}/%2e%2e/{hidden}"),
+    ] {
+        assert_eq!(get(&shipped, path).await.status, 403, "{path}");
+    }
+    assert_eq!(shipped.origin_requests(), Vec::<Value>::new(), "nobody was asked");
+    get(&shipped, &format!("/{product}/1.0.0/app.bin")).await.expect(200);
 }
