@@ -98,6 +98,27 @@ fn applies(rule: &Value, path: &str) -> bool {
     }
 }
 
+/// What matters only if its rule's paths cannot be written in another way.
+const GUARDED: [&str; 4] = ["denyAccess", "verifyTokenAuthorization", "origin", "removeQueryParameter"];
+
+/// Whether a rule, or one below it, does something that matters.
+fn guards(rule: &Value) -> bool {
+    let named = |behavior: &Value| GUARDED.contains(&text(behavior, "name"));
+    list(rule, "behaviors").iter().any(named) || list(rule, "children").iter().any(guards)
+}
+
+/// The names of the rules that matter and take a path as it is written, so that `/open/%2e%2e/closed/…` begins with `/open/`.
+fn takes_paths_as_written<'v>(rule: &'v Value, found: &mut Vec<&'v str>) {
+    let as_written = |criterion: &Value| {
+        text(criterion, "name") == "path"
+            && criterion.pointer("/options/normalize") != Some(&Value::Bool(true))
+    };
+    if guards(rule) && list(rule, "criteria").iter().any(as_written) {
+        found.push(text(rule, "name"));
+    }
+    list(rule, "children").iter().for_each(|child| takes_paths_as_written(child, found));
+}
+
 /// `*` is any characters, `?` is one.
 fn matches(pattern: &str, path: &str) -> bool {
     match (pattern.chars().next(), path.chars().next()) {
@@ -176,6 +197,16 @@ pub(super) fn check(rules: &Value, token_name: &str, problems: &mut Vec<String>)
             !Effective::of(rules, path).denied(),
             format!(
                 "{path} is not denied (denyAccess): the edge's signature would open the bucket's list, manifests and logs"
+            ),
+        );
+    }
+    let mut as_written = Vec::new();
+    takes_paths_as_written(rules, &mut as_written);
+    for rule in as_written {
+        wrong(
+            true,
+            format!(
+                "rule {rule:?}: its paths are compared as they are written (normalize): /a/%2e%2e/b/ would be one of /a/*"
             ),
         );
     }

@@ -162,6 +162,21 @@ fn a_tree_that_does_not_fit_our_links_is_found() {
     };
     finds(&undone("not-for-devices"), "/ is not denied");
     assert_eq!(undone("another").problems, Vec::<String>::new());
+    for rule in ["/children/0", "/children/0/children/0", "/children/2", "/children/3"] {
+        let options = format!("{rule}/criteria/0/options");
+        for value in [json!(false), Value::Null] {
+            let name = rules().pointer(&format!("/rules{rule}/name")).cloned().expect("named");
+            finds(&after(&format!("{options}/normalize"), value), &format!("rule {name}: its paths"));
+        }
+    }
+    // What has nothing to do with the bucket may have its paths as it likes.
+    let mut document = rules();
+    let children = document.pointer_mut("/rules/children").and_then(Value::as_array_mut).expect("a list");
+    let path =
+        json!({ "name": "path", "options": { "matchOperator": "MATCHES_ONE_OF", "values": ["/x/*"] } });
+    let behavior = json!({ "name": "removeVary", "options": { "enabled": true } });
+    children.push(json!({ "name": "Mine", "criteria": [path], "behaviors": [behavior] }));
+    assert_eq!(check(&document, "hdnts").problems, Vec::<String>::new());
     // Everything asks for a token: checks, too.
     let mut document = rules();
     let token = document.pointer("/rules/children/0/children/0").cloned().expect("the rule");

@@ -96,3 +96,29 @@ async fn neither_the_buckets_list_nor_the_manifests_are_read_through_the_edge() 
     assert_eq!(shipped.origin_requests(), Vec::<Value>::new(), "nobody was asked");
     get(&shipped, &format!("/{product}/1.0.0/app.bin")).await.expect(200);
 }
+
+/// The exception of a public product opens no other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_products_exception_opens_no_other_by_dots() {
+    let backend = Backend::production().await;
+    let server = Server::start(&backend).await;
+    let (open, closed, publisher) = (product_name(), product_name(), server.publisher());
+    for product in [&open, &closed] {
+        publisher.create(product).await;
+        publisher.upload(product, "1.0.0").send(content(1000, 992)).await.expect(201);
+    }
+    let criterion = "/children/0/children/0/criteria/0/options";
+    let exceptions = json!(["/v1/*", "/d/*", format!("/{open}/*")]);
+    let shipped = with(&format!("{criterion}/values"), exceptions);
+    let mut written: Value = serde_json::from_str(&shipped).expect("JSON");
+    written["rules"]["children"][0]["children"][0]["criteria"][0]["options"]["normalize"] = json!(false);
+    for (rules, status) in [(shipped, 403), (written.to_string(), 200)] {
+        let edge = following(&backend, &rules, &[("TOKEN_KEY", super::edge_akamai::TOKEN_KEY)]).await;
+        get(&edge, &format!("/{open}/1.0.0/app.bin")).await.expect(200);
+        get(&edge, &format!("/{closed}/1.0.0/app.bin")).await.expect(403);
+        for dots in ["..", "%2e%2e", ".%2E", "1/../.."] {
+            let answer = get(&edge, &format!("/{open}/{dots}/{closed}/1.0.0/app.bin")).await;
+            assert_eq!(answer.status, status, "{dots}");
+        }
+    }
+}
