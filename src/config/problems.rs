@@ -106,6 +106,12 @@ impl Settings {
                 !(1..=2).contains(&g2o.keys.len()),
                 "device.g2o.keys: use one key, or two while they are changed, each by its nonce".into(),
             );
+            wrong(
+                g2o.required && self.device.public_url.is_none() && self.device.short_url.is_none(),
+                "device.g2o.required: the CDN asks by this listener's own host name, so links that begin with it would not lead \
+                 through the CDN, and be refused: set device.public_url to the URL that devices use"
+                    .into(),
+            );
             let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
             for (nonce, key) in &g2o.keys {
                 wrong(

@@ -197,6 +197,11 @@ fn keys_of_g2o_are_those_of_a_property() {
         let said = message(load(&format!("[device.g2o]\nkeys = {keys}"), &[]));
         assert!(said.contains(part), "{keys}: {said}");
     }
+    let required = good.replace("keys", "required = true\nkeys");
+    assert!(message(load(&required, &[])).contains("device.g2o.required: "));
+    for key in ["public_url", "short_url"] {
+        load(&format!("[device]\n{key} = \"https://fw.example.com\"\n{required}"), &[]).expect("valid");
+    }
     assert!(message(load("[device]\nshort_url = \"ftp://x\"", &[])).contains("device.short_url"));
     assert!(message(load("[device]\nseal_lifetime = \"1m\"", &[])).contains("device.seal_lifetime"));
 }

@@ -122,3 +122,53 @@ async fn a_public_products_exception_opens_no_other_by_dots() {
         }
     }
 }
+
+/// The edge asks the listener by the listener's own name, which devices cannot use: the settings know the other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_link_given_out_through_the_edge_leads_back_through_it() {
+    const G2O_KEY: &str = "0123456789abcdefghijklmn";
+    let backend = Backend::production().await;
+    for told in [true, false] {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = socket.local_addr().expect("bound").to_string();
+        drop(socket);
+        let settings = [
+            ("SERVICE", &*format!("http://{listener}")),
+            ("TOKEN_KEY", super::edge_akamai::TOKEN_KEY),
+            ("G2O_KEY", G2O_KEY),
+            ("G2O_NONCE", "k1"),
+        ];
+        let edge = following(&backend, RULES, &settings).await;
+        let builder = super::edge_akamai::behind(&edge, &backend).set("DEVICE__LISTEN", &listener);
+        let builder = builder.set("DEVICE__G2O__KEYS__K1", G2O_KEY);
+        let builder = if told {
+            builder.set("DEVICE__PUBLIC_URL", edge.url()).set("DEVICE__G2O__REQUIRED", "true")
+        } else {
+            builder
+        };
+        let server = builder.start().await;
+        let (product, publisher) = (product_name(), server.publisher());
+        let short = Some(r#"{"delivery":{"link":"short"}}"#);
+        publisher.request(Method::PUT, &format!("/v1/products/{product}"), short).await.expect(201);
+        let image = content(1000, 993);
+        publisher.upload(&product, "1.0.0").channel("stable").send(image.clone()).await.expect(201);
+        let url = eventually("the offer", async || {
+            // A device of its own, whose answer the edge does not keep.
+            let device = uuid::Uuid::now_v7();
+            let check = format!("/v1/check?product={product}&version=0.1.0&device={device}");
+            let answer = get(&edge, &check).await;
+            (answer.status == 200).then(|| answer.json()["url"].as_str().expect("a link").to_owned())
+        })
+        .await;
+        if !told {
+            assert!(url.starts_with(&format!("http://{listener}/d/")), "{url}");
+            continue;
+        }
+        let path = url.strip_prefix(edge.url()).expect("through the edge");
+        let answer = fetch(Method::GET, &url, &[]).await.expect(302);
+        let location = answer.header("location");
+        assert!(path.starts_with("/d/") && location.starts_with(edge.url()), "{url} to {location}");
+        assert_eq!(fetch(Method::GET, location, &[]).await.expect(200).body, image);
+        fetch(Method::GET, &format!("http://{listener}{path}"), &[]).await.problem(403);
+    }
+}
