@@ -27,6 +27,7 @@ mod field;
 mod logs;
 mod problems;
 mod purge;
+mod warnings;
 
 pub use backup::BackupSettings;
 pub use cdn::{Cdn, CdnToken, CdnTokenKind, G2oSettings, SigningKeyName};

@@ -207,6 +207,27 @@ fn keys_of_g2o_are_those_of_a_property() {
 }
 
 #[test]
+fn what_is_valid_may_still_be_worth_a_warning() {
+    let signed = "[device.g2o]\nkeys = { k1 = \"0123456789abcdefghijklmn\" }\n";
+    let public = "[device]\npublic_url = \"https://fw.example.com\"\n";
+    let purge = "[cdn]\nbase_url = \"https://fw.example.com\"\n[cdn.purge]\nkind = \"akamai\"\n";
+    for (file, words) in [
+        (String::new(), &[][..]),
+        (purge.to_owned(), &[]),
+        (format!("{public}{signed}"), &[]),
+        (format!("{public}{signed}{purge}checks = \"tag\""), &[]),
+        (format!("{public}{signed}{purge}"), &["cdn.purge.checks"]),
+        (format!("{signed}{purge}"), &["cdn.purge.checks", "device.public_url"]),
+    ] {
+        let warnings = load(&file, &[]).expect("valid").warnings();
+        assert_eq!(warnings.len(), words.len(), "{file}: {warnings:?}");
+        for (warning, word) in warnings.iter().zip(words) {
+            assert!(warning.starts_with(word), "{warning}");
+        }
+    }
+}
+
+#[test]
 fn logs_are_where_no_image_is() {
     let bucket = "endpoint = \"https://s3.example.com\"\nregion = \"r\"\nname = \"b\"\naccess_key_id = \"a\"\nsecret_access_key = \"s\"\n";
     let cdn = "[cdn]\nbase_url = \"https://fw.example.com\"\n";
