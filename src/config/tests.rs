@@ -228,6 +228,24 @@ fn what_is_valid_may_still_be_worth_a_warning() {
 }
 
 #[test]
+fn the_settings_that_are_documented_for_akamai_fit_together() {
+    let docs = include_str!("../../docs/akamai.md");
+    let (_, from) = docs.split_once("**Settings** of Firmament").expect("a step has them");
+    let lines = from.lines().skip_while(|line| !line.starts_with("        ["));
+    let block: Vec<&str> = lines.map_while(|line| line.strip_prefix("        ")).collect();
+    let file = block
+        .join("\n")
+        .replace("the token key", "00112233445566778899aabbccddeeff")
+        .replace("the G2O key", "0123456789abcdefghijklmn");
+    let settings = load(&file, &[]).unwrap_or_else(|error| panic!("{error}: {file}"));
+    assert_eq!(settings.warnings(), Vec::<String>::new());
+    assert!(settings.device.g2o.is_some_and(|g2o| g2o.required) && settings.device.public_url.is_some());
+    let cdn = settings.cdn.expect("set");
+    assert_eq!(cdn.purge.expect("set").checks, PurgeChecks::Tag);
+    assert!(cdn.logs.and_then(|logs| logs.bucket).is_some(), "logs are beside the images");
+}
+
+#[test]
 fn logs_are_where_no_image_is() {
     let bucket = "endpoint = \"https://s3.example.com\"\nregion = \"r\"\nname = \"b\"\naccess_key_id = \"a\"\nsecret_access_key = \"s\"\n";
     let cdn = "[cdn]\nbase_url = \"https://fw.example.com\"\n";
