@@ -159,7 +159,7 @@ pub(super) fn check(rules: &Value, token_name: &str, problems: &mut Vec<String>)
         );
     }
     // A store answers a signed request to `response-content-encoding`, `acl` and others in it.
-    let removed = image.all("removeQueryParameter").any(|remove| has(remove, "parameters", "*"));
+    let removed = image.last("removeQueryParameter").is_some_and(|remove| has(remove, "parameters", "*"));
     wrong(
         !removed,
         "parameters go to the bucket (removeQueryParameter without \"*\"): any client could ask it for another answer, \

@@ -169,6 +169,12 @@ fn a_tree_that_does_not_fit_our_links_is_found() {
             finds(&after(&format!("{options}/normalize"), value), &format!("rule {name}: its paths"));
         }
     }
+    // Of several, the last one wins.
+    let mut document = rules();
+    let behaviors = document.pointer_mut("/rules/children/0/behaviors").and_then(Value::as_array_mut);
+    let utm = json!({ "name": "removeQueryParameter", "options": { "parameters": ["utm"] } });
+    behaviors.expect("a list").push(utm);
+    finds(&check(&document, "hdnts"), "parameters go to the bucket");
     // What has nothing to do with the bucket may have its paths as it likes.
     let mut document = rules();
     let children = document.pointer_mut("/rules/children").and_then(Value::as_array_mut).expect("a list");
