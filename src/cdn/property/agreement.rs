@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::Expected;
+
 /// An image's path, its parts, and a check's path, as Firmament has them.
 pub(super) const IMAGE: &str = "/thermo-x/1.4.0/app.bin";
 const TAGS: [&str; 2] = ["p-thermo-x", "r-thermo-x-1.4.0"];
 const CHECK: &str = "/v1/check";
 const SHORT_LINK: &str = "/d/thermo-x/1.4.0/app.bin";
+/// An image of a product that nobody made an exception for.
+const PRIVATE: &str = "/a-private-product/1.4.0/app.bin";
 /// What the edge's signature would open, and devices never ask for: the list of the bucket, and what is beside the images.
 const NOT_FOR_DEVICES: [&str; 2] = ["/", "/.firmament/catalogue/thermo-x"];
 
@@ -134,30 +138,71 @@ fn matches(pattern: &str, path: &str) -> bool {
     }
 }
 
+/// Adds what does not agree about tokens.
+fn token(rules: &Value, expected: &Expected<'_>, problems: &mut Vec<String>) {
+    let mut wrong = |is_wrong: bool, text: String| {
+        if is_wrong {
+            problems.push(text);
+        }
+    };
+    let image = Effective::of(rules, PRIVATE);
+    let (verified, name) = match (image.last("verifyTokenAuthorization"), expected.token) {
+        (Some(verified), Some(name)) => (verified, name),
+        (None, Some(_)) => {
+            return wrong(
+                true,
+                "images need no token (verifyTokenAuthorization), and links carry one: those of private products would be \
+                 open to everybody"
+                    .into(),
+            );
+        }
+        (Some(_), None) => {
+            return wrong(
+                true,
+                "images need a token (verifyTokenAuthorization), and no link carries one".into(),
+            );
+        }
+        (None, None) => return,
+    };
+    wrong(
+        text(verified, "location") != "QUERY_STRING" || text(verified, "locationId") != name,
+        format!(
+            "tokens are looked for elsewhere than in the query parameter {name:?}, where links have them"
+        ),
+    );
+    wrong(
+        text(verified, "algorithm") != "SHA256",
+        "tokens are not verified with SHA256, as links have them".into(),
+    );
+    wrong(
+        verified.get("failureResponse") != Some(&Value::Bool(true)),
+        "a token that does not hold is not refused (failureResponse)".into(),
+    );
+    wrong(
+        expected.salt.is_some_and(|salt| salt != text(verified, "salt")),
+        "tokens are verified with another salt than that of links".into(),
+    );
+    let in_key = image.last("cacheKeyQueryParams").is_none_or(|key| match text(key, "behavior") {
+        "IGNORE_ALL" => false,
+        "IGNORE" => !has(key, "parameters", name),
+        "INCLUDE" => has(key, "parameters", name),
+        _ => true,
+    });
+    wrong(
+        in_key,
+        format!("the cache key of images has the token ({name:?}) in it: each link is fetched anew"),
+    );
+}
+
 /// Adds what does not agree.
-pub(super) fn check(rules: &Value, token_name: &str, problems: &mut Vec<String>) {
+pub(super) fn check(rules: &Value, expected: &Expected<'_>, problems: &mut Vec<String>) {
+    token(rules, expected, problems);
     let mut wrong = |is_wrong: bool, text: String| {
         if is_wrong {
             problems.push(text);
         }
     };
     let image = Effective::of(rules, IMAGE);
-    if let Some(token) = image.last("verifyTokenAuthorization") {
-        wrong(
-            text(token, "location") != "QUERY_STRING" || text(token, "locationId") != token_name,
-            format!(
-                "tokens are looked for elsewhere than in the query parameter {token_name:?}, where links have them"
-            ),
-        );
-        wrong(
-            text(token, "algorithm") != "SHA256",
-            "tokens are not verified with SHA256, as links have them".into(),
-        );
-        wrong(
-            token.get("failureResponse") != Some(&Value::Bool(true)),
-            "a token that does not hold is not refused (failureResponse)".into(),
-        );
-    }
     // A store answers a signed request to `response-content-encoding`, `acl` and others in it.
     let removed = image.last("removeQueryParameter").is_some_and(|remove| has(remove, "parameters", "*"));
     wrong(
@@ -165,16 +210,6 @@ pub(super) fn check(rules: &Value, token_name: &str, problems: &mut Vec<String>)
         "parameters go to the bucket (removeQueryParameter without \"*\"): any client could ask it for another answer, \
          which the edge would keep for all devices"
             .into(),
-    );
-    let in_key = image.last("cacheKeyQueryParams").is_none_or(|key| match text(key, "behavior") {
-        "IGNORE_ALL" => false,
-        "IGNORE" => !has(key, "parameters", token_name),
-        "INCLUDE" => has(key, "parameters", token_name),
-        _ => true,
-    });
-    wrong(
-        in_key,
-        format!("the cache key of images has the token ({token_name:?}) in it: each link is fetched anew"),
     );
     let caching = image.last("caching").map(|caching| text(caching, "behavior"));
     wrong(
