@@ -196,6 +196,27 @@ fn a_tree_that_does_not_fit_our_links_is_found() {
 }
 
 #[test]
+fn what_other_products_have_instead_is_known() {
+    let characteristics = json!({
+        "objectSize": "UNKNOWN", "popularityDistribution": "ALL_POPULAR", "catalogSize": "UNKNOWN", "contentType": "SOFTWARE",
+    });
+    let optimization = json!({
+        "enabled": true, "enablePartialObjectCaching": "PARTIAL_OBJECT_CACHING", "minimumSize": "10MB",
+        "maximumSize": "16GB", "useVersioning": true,
+    });
+    let docs = include_str!("../../../docs/akamai.md");
+    for (name, options) in
+        [("contentCharacteristics", characteristics), ("largeFileOptimization", optimization)]
+    {
+        let behavior = json!({ "name": name, "options": options });
+        assert_eq!(after("/behaviors/3", behavior).problems, Vec::<String>::new());
+        assert!(docs.contains(&format!("`{name}`")), "{name} is not in the docs");
+    }
+    let patch = json!({ "name": "contentCharacteristics", "options": { "contentType": "SOFTWARE_PATCH" } });
+    finds(&after("/behaviors/3", patch), "one of");
+}
+
+#[test]
 fn whether_tokens_are_needed_has_to_agree_with_the_links() {
     let no_token = Expected { token: None, salt: None };
     // The rule is gone; it is there, and nothing is below it; a rule that exempts one product is fine.
