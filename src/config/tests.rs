@@ -212,12 +212,12 @@ fn what_is_valid_may_still_be_worth_a_warning() {
     let public = "[device]\npublic_url = \"https://fw.example.com\"\n";
     let purge = "[cdn]\nbase_url = \"https://fw.example.com\"\n[cdn.purge]\nkind = \"akamai\"\n";
     for (file, words) in [
-        (String::new(), &[][..]),
-        (purge.to_owned(), &[]),
-        (format!("{public}{signed}"), &[]),
-        (format!("{public}{signed}{purge}checks = \"tag\""), &[]),
-        (format!("{public}{signed}{purge}"), &["cdn.purge.checks"]),
-        (format!("{signed}{purge}"), &["cdn.purge.checks", "device.public_url"]),
+        (String::new(), Vec::new()),
+        (purge.to_owned(), Vec::new()),
+        (format!("{public}{signed}"), Vec::new()),
+        (format!("{public}{signed}{purge}checks = \"tag\""), Vec::new()),
+        (format!("{public}{signed}{purge}"), vec!["cdn.purge.checks"]),
+        (format!("{signed}{purge}"), vec!["cdn.purge.checks", "device.public_url"]),
     ] {
         let warnings = load(&file, &[]).expect("valid").warnings();
         assert_eq!(warnings.len(), words.len(), "{file}: {warnings:?}");
