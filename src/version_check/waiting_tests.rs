@@ -13,7 +13,8 @@ fn version(text: &str) -> Version {
 
 /// Releases of which some are offered and some wait, each since a moment.
 fn state(offered: &[(&str, i64)], waiting: &[(&str, i64)]) -> ProductState {
-    let all: Vec<_> = offered.iter().chain(waiting).map(|(text, _)| (*text, &[&[][..]][..], false)).collect();
+    const FOR_ALL: &[&[&str]] = &[&[]];
+    let all: Vec<_> = offered.iter().chain(waiting).map(|(text, _)| (*text, FOR_ALL, false)).collect();
     let mut state = product(&all);
     let promotions = std::mem::take(&mut state.promotions);
     for (index, promotion) in promotions.into_iter().enumerate() {
