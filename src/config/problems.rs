@@ -172,6 +172,11 @@ impl Settings {
                 cdn.prewarm && cdn.verify_before_offer == super::VerifyBeforeOffer::Off,
                 "cdn.prewarm: it is done by the gate, so set cdn.verify_before_offer too".into(),
             );
+            let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
+            wrong(
+                cdn.verify_within.is_some_and(|within| within < second || within > day),
+                "cdn.verify_within: use 1s to 24h".into(),
+            );
         }
         wrong(self.data_dir.as_os_str().is_empty(), "data_dir is empty: name a directory".into());
         wrong(

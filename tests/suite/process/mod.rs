@@ -21,6 +21,7 @@ mod first_run;
 mod fsck;
 mod g2o;
 mod gate;
+mod gate_troubles;
 mod import;
 mod limits;
 mod links;
