@@ -258,6 +258,10 @@ fn logs_are_where_no_image_is() {
         (format!("{cdn}[cdn.logs]\n"), "[cdn.logs.bucket]"),
         (format!("[bucket]\n{bucket}{cdn}[cdn.logs]\nprefix = \"logs/\"\n"), ".firmament/"),
         (format!("[bucket]\n{bucket}{cdn}[cdn.logs]\nretention = \"1m\"\n"), "retention"),
+        (
+            format!("[bucket]\n{bucket}{cdn}[cdn.logs]\nduplicates_within = \"59m\"\n"),
+            "duplicates_within: use at least 1h",
+        ),
         (format!("[bucket]\n{bucket}{cdn}[cdn.logs]\ninterval = \"0s\"\n"), "interval"),
         (format!("{cdn}[cdn.logs]\nprefix = \"/x\"\n[cdn.logs.bucket]\n{bucket}"), "without a slash"),
     ] {

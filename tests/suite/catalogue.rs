@@ -89,7 +89,11 @@ conformance! {
         a_log_counts_once_and_adds_up,
         many_that_count_one_log_add_it_once,
         counts_stay_with_their_product_and_day,
-        forgotten_logs_are_uncounted_and_their_counts_stay;
+        forgotten_logs_are_uncounted_and_their_counts_stay,
+        a_request_counts_once_in_whatever_log,
+        many_that_count_the_same_requests_add_each_once,
+        a_log_in_parts_counts_once_however_often_it_is_begun,
+        forgotten_requests_count_again;
     leading:
         a_duty_has_one_leader_until_it_gives_back,
         a_lead_that_ran_out_is_taken_over,

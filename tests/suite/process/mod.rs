@@ -33,6 +33,7 @@ mod property;
 mod prune;
 mod publish;
 mod races;
+mod removals;
 mod replicas;
 mod restored;
 mod resumable;
