@@ -10,8 +10,13 @@
 //! | 201 | accepted, with the CDN's estimate of how long it takes |
 //! | 429, 507 | later: as long as its header says, at least 5 seconds |
 //! | 400 about the time stamp | our clock is off: signed again, once, by the clock of the answer |
-//! | 400, 403, 413 | an object is refused |
+//! | 400, 403 of the gateway before the API | later: the client is refused, whatever it asks for |
+//! | 400, 403 of the API, 413 | an object is refused |
 //! | 401, any other, none | later: nobody can say that an object is to blame |
+//!
+//! The gateway says that it is the one by its problem's `type`, such as
+//! `https://problems.purge.akamaiapis.net/-/pep-authz/deny` for a client without the grant. The API's own 400 and 403 are
+//! problem documents too, so one without a document is not its word.
 //!
 //! # What it does not do
 //! Remember: what is to be purged is in the catalogue (`jobs::purge`). Ask whether it is done: version 3 has no such call.
@@ -104,11 +109,19 @@ struct Answer {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Document {
+    r#type: Option<String>,
     detail: Option<String>,
     title: Option<String>,
     estimated_seconds: Option<f64>,
     purge_id: Option<String>,
     support_id: Option<String>,
+}
+
+impl Document {
+    /// Whether the gateway before the API has answered, which knows the client and nothing of objects.
+    fn is_of_gateway(&self) -> bool {
+        self.r#type.as_ref().is_some_and(|name| name.contains("/pep-authn/") || name.contains("/pep-authz/"))
+    }
 }
 
 impl FastPurge {
@@ -197,7 +210,9 @@ impl FastPurge {
 }
 
 fn judged(answer: &Answer) -> Outcome {
-    let document: Document = serde_json::from_str(&answer.body).unwrap_or_default();
+    let document: Option<Document> = serde_json::from_str(&answer.body).ok();
+    let is_of_api = document.as_ref().is_some_and(|document| !document.is_of_gateway());
+    let document = document.unwrap_or_default();
     let words: Vec<&str> =
         [&document.title, &document.detail].into_iter().flatten().map(String::as_str).collect();
     let support = document.support_id.as_ref().map(|id| format!(" (support id {id})")).unwrap_or_default();
@@ -215,7 +230,8 @@ fn judged(answer: &Answer) -> Outcome {
         400 if answer.body.to_ascii_lowercase().contains("timestamp") => {
             Outcome::Later { why, after: BROKEN_WAIT }
         }
-        400 | 403 | 413 => Outcome::Refused(why),
+        413 => Outcome::Refused(why),
+        400 | 403 if is_of_api => Outcome::Refused(why),
         _ => Outcome::Later { why, after: answer.wait.unwrap_or_default().max(BROKEN_WAIT) },
     }
 }
@@ -305,6 +321,22 @@ mod tests {
         for status in [401, 404, 429, 500, 503, 507, 302] {
             assert!(matches!(judged(&answer(status, "no JSON")), Outcome::Later { .. }), "{status}");
         }
+        // What Akamai's gateway answers to a client without the grant, or of no account, whatever is to be purged.
+        for (status, problem, detail) in [
+            (403, "pep-authz/deny", "The client does not have the grant needed for the request"),
+            (400, "pep-authn/request-error", "Invalid client token"),
+        ] {
+            let problem = format!("https://problems.purge.akamaiapis.net/-/{problem}");
+            let body = serde_json::json!({ "type": problem, "title": "Forbidden", "detail": detail });
+            let Outcome::Later { why, .. } = judged(&answer(status, &body.to_string())) else {
+                panic!("{detail}: no object is to blame")
+            };
+            assert!(why.contains(detail), "{why}");
+        }
+        assert!(matches!(judged(&answer(403, "<html>")), Outcome::Later { .. }), "not the API's word");
+        // The names of objects are their owners', and say nothing.
+        let named = answer(403, r#"{"title":"unauthorized arl","detail":"https://h/-/pep-authz/deny"}"#);
+        assert!(matches!(judged(&named), Outcome::Refused(_)));
         let limited = Answer { wait: Some(Duration::from_secs(33)), ..answer(429, r#"{"title":"Rate"}"#) };
         let Outcome::Later { why, after } = judged(&limited) else { panic!("429") };
         assert_eq!((why.as_str(), after.as_secs()), ("status 429: Rate", 33));

@@ -91,6 +91,17 @@ impl Edge {
         self.read("purge.jsonl")
     }
 
+    /// The requests to its purge API that it refused, oldest first.
+    pub fn refusals(&self) -> Vec<Value> {
+        self.read("refusal.jsonl")
+    }
+
+    /// Takes the right to purge from the account's client, or gives it back.
+    pub fn grant(&self, granted: bool) {
+        let file = Path::new(&self.variables["DIR"]).join("ungranted");
+        if granted { std::fs::remove_file(file) } else { std::fs::write(file, "") }.expect("writable");
+    }
+
     /// The requests of clients that have ended, in the form of DataStream 2. The last ones come a little later.
     pub fn access_log(&self) -> PathBuf {
         Path::new(&self.variables["DIR"]).join("access.jsonl")

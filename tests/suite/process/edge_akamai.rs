@@ -263,6 +263,45 @@ async fn a_bad_object_fails_alone() {
     assert!(listed.stderr.contains("failed 11: status 403: unauthorized cpcode"), "{}", listed.stderr);
 }
 
+/// A client without the right to purge: no object is to blame, and all are purged soon after it has been given.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_without_the_grant_waits_for_it() {
+    let backend = Backend::production().await;
+    let edge = tokens(&backend).await;
+    edge.grant(false);
+    let server = purging(&edge, &backend).start().await;
+    let (product, publisher) = (product_name(), server.publisher());
+    publisher.create(&product).await;
+    for (at, filename) in ["a.bin", "b.bin", "c.bin"].into_iter().enumerate() {
+        let image = content(1000, 960 + at as u64);
+        let hardware = ["x1", "x2", "x3"][at];
+        publisher
+            .upload(&product, "1.0.0")
+            .filename(filename)
+            .hardware(hardware)
+            .send(image)
+            .await
+            .expect(201);
+    }
+    publisher.recall(&product, "1.0.0").await.expect(200);
+    let purges = eventually("the refusal", async || {
+        let release = release(&server, &product, "1.0.0").await;
+        let purges = release["purges"].as_array().cloned().unwrap_or_default();
+        purges.iter().any(|purge| purge["last_error"].is_string()).then_some(purges)
+    })
+    .await;
+    assert_eq!(purges.len(), 3, "{purges:?}");
+    for purge in &purges {
+        assert_eq!(purge["state"], "asked", "{purge}");
+        assert!(purge["last_error"].to_string().contains("grant"), "{purge}");
+    }
+    edge.grant(true);
+    eventually("the purge", async || (!edge.purges().is_empty()).then_some(())).await;
+    assert_eq!(edge.purges()[0]["objects"].as_array().map(Vec::len), Some(3));
+    let refusals = edge.refusals();
+    assert!(refusals.len() <= 2, "it does not look for a bad object: {refusals:?}");
+}
+
 /// An account that allows one request at a time, and whose clock is an hour ahead of ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_accounts_limits_and_clock_are_respected() {
