@@ -205,7 +205,10 @@ fn unsignable(message: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::key, *};
-    use crate::cdn::{AkamaiSettings, AkamaiToken};
+    use crate::{
+        cdn::{AkamaiSettings, AkamaiToken},
+        domain::ProductName,
+    };
 
     const SECRET: [u8; SECRET_LENGTH] = [7; SECRET_LENGTH];
 
@@ -271,6 +274,8 @@ mod tests {
             (url, ends.map(|ends| ends.timestamp()))
         };
         assert_eq!(made(None), ("http://203.0.113.7/d/0123456789a".to_owned(), None));
+        let first_part = ProductName::parse(SHORT_PATH.trim_matches('/')).expect("a name");
+        assert!(first_part.is_own_path(), "no product is called so");
         let (url, ends) = made(Some(Access::Private));
         assert_eq!((url.len(), ends), (55, Some(604_800 + 151_200)), "{url}");
     }
