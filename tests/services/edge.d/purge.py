@@ -190,6 +190,19 @@ def purge(action, kind, objects):
     return count
 
 
+def limit(kind, objects):
+    """The file `limited` says for how many seconds the account is used up, however many there are left here."""
+    try:
+        seconds = (HERE / "limited").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    raise Problem(
+        429, "Rate Limit exceeded", f"too many: {kind}",
+        {"rateLimit": BUCKETS[kind][0], "rateLimitRemaining": 0, "rateLimitCurrentRequestSize": len(objects)},
+        {"X-Ratelimit-Seconds-To-Refresh-Limit-Objects": seconds},
+    )
+
+
 def note(file, line):
     with (HERE / file).open("a", encoding="utf-8") as log:
         log.write(json.dumps({"time": time.time()} | line) + "\n")
@@ -215,6 +228,7 @@ def accept(headers, path, body):
     if len(body) > LARGEST_BODY:
         raise Problem(413, "Request Entity Too Large", f"more than {LARGEST_BODY} bytes")
     objects = objects_of(kind, body)
+    limit(kind, objects)
     with account.lock:
         account.take(kind, len(objects))
         count = purge(action, kind, objects) if network == "production" else 0

@@ -302,12 +302,13 @@ async fn a_client_without_the_grant_waits_for_it() {
     assert!(refusals.len() <= 2, "it does not look for a bad object: {refusals:?}");
 }
 
-/// An account that allows one request at a time, and whose clock is an hour ahead of ours.
+/// An account that has used up what it may, and whose clock is an hour ahead of ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_accounts_limits_and_clock_are_respected() {
     let backend = Backend::production().await;
-    let edge = Edge::before(backend.stores()).set("PURGE_RATE", "request=1").set("PURGE_CLOCK", "3600");
+    let edge = Edge::before(backend.stores()).set("PURGE_CLOCK", "3600");
     let edge = edge.set("TOKEN_KEY", TOKEN_KEY).start().await;
+    edge.limit(Some(1));
     let folder = tempfile::tempdir().expect("a temporary directory");
     let file = folder.path().join("edgerc");
     let text = std::fs::read_to_string(edge.edgerc()).expect("readable");
@@ -321,15 +322,27 @@ async fn the_accounts_limits_and_clock_are_respected() {
         .await;
     let (product, publisher) = (product_name(), server.publisher());
     publisher.create(&product).await;
-    for (at, version) in ["1.0.0", "1.1.0"].into_iter().enumerate() {
-        publisher.upload(&product, version).send(content(1000, 958 + at as u64)).await.expect(201);
-        publisher.recall(&product, version).await.expect(200);
-        eventually("it is known", async || {
-            release(&server, &product, version).await["purges"].is_array().then_some(())
+    publisher.upload(&product, "1.0.0").send(content(1000, 958)).await.expect(201);
+    publisher.recall(&product, "1.0.0").await.expect(200);
+    let limited = async |count: usize| {
+        eventually("429", async || {
+            let refusals = edge.refusals().into_iter().filter(|refusal| refusal["status"] == 429);
+            let times: Vec<f64> = refusals.map(|refusal| refusal["time"].as_f64().expect("a time")).collect();
+            (times.len() >= count).then_some(times)
         })
-        .await;
-    }
-    eventually("both purges", async || (edge.purges().len() == 2).then_some(())).await;
+        .await
+    };
+    limited(1).await;
+    edge.limit(Some(12));
+    let times = limited(2).await;
+    // Never less than 5 seconds, as Akamai asks.
+    assert!(times[1] - times[0] >= 5.0, "{times:?}");
+    let times = limited(3).await;
+    assert!(times[2] - times[1] >= 12.0, "{times:?}");
+    let purge = release(&server, &product, "1.0.0").await["purges"][0].clone();
+    assert!(purge["state"] == "asked" && purge["last_error"].to_string().contains("429"), "{purge}");
+    edge.limit(None);
+    eventually("the purge", async || (edge.purges().len() == 1).then_some(())).await;
     server.logged("takes our clock for wrong").await;
 }
 
