@@ -1,8 +1,9 @@
 //! Whether devices can use the links that they would get: their modems cut URLs, speak one scheme, or want an address.
 //!
 //! A product states it (`domain::delivery`); the measures of links come with the limits, since they follow from the settings
-//! of the service. Judged is the link as a device would get it, token and all, at its longest; behind a short link also
-//! the scheme of what it leads to, which the same modem must speak.
+//! of the service. Judged is the link as a device would get it, token and all, at its longest. Behind a short link, what it
+//! leads to is judged as well: the same device must speak its scheme and reach its host. Only its length is not, for which
+//! the short link is there: what cuts URLs is the command or the setting that takes them, not the redirect.
 
 use super::{Limits, Reason, findings::Findings, rule};
 use crate::domain::{Delivery, LinkForm, LinkKind, ProductState, UrlHost, UrlScheme, Version, key_of};
@@ -35,8 +36,8 @@ pub(super) fn judge(
         .filter_map(|(form, what)| Some((form?, what)))
     {
         scheme(delivery, form, what, findings);
+        host(delivery, form, what, findings);
     }
-    host(delivery, form, findings);
 }
 
 fn length(delivery: &Delivery, form: LinkForm, key: &str, findings: &mut Findings<'_>) {
@@ -71,14 +72,14 @@ fn scheme(delivery: &Delivery, form: LinkForm, what: &str, findings: &mut Findin
     );
 }
 
-fn host(delivery: &Delivery, form: LinkForm, findings: &mut Findings<'_>) {
+fn host(delivery: &Delivery, form: LinkForm, what: &str, findings: &mut Findings<'_>) {
     let Some(wanted) = delivery.url.host.filter(|wanted| *wanted != form.host) else { return };
     let name = |host| if host == UrlHost::Ip { "an address" } else { "a name" };
     findings.add(
         rule::URL_HOST,
         format!(
-            "the link's host is {}, and the product's devices take {} alone: set device.short_url in the server's \
-             settings to one with such a host, and the product's link to short",
+            "{what} has {} for a host, and the product's devices take {} alone: set cdn.base_url, device.public_url or \
+             device.short_url in the server's settings to one with such a host",
             name(form.host),
             name(wanted)
         ),
@@ -104,37 +105,38 @@ mod tests {
     use crate::domain::{Access, LinkForms, snapshot::tests::product};
 
     /// A CDN by https and name, whose tokens take 128 bytes and the key once more; short links by http and address.
-    fn limits() -> Limits {
+    fn forms() -> LinkForms {
         let form = |scheme, host, around, keys| LinkForm { scheme, host, around, keys };
         let (https, http) = (UrlScheme::Https, UrlScheme::Http);
         let signed = form(https, UrlHost::Name, 128, 2);
-        Limits {
-            max_image_bytes: 1000,
-            links: Some(LinkForms {
-                as_set: signed,
-                public: form(https, UrlHost::Name, 23, 1),
-                private: Some(signed),
-                short: form(http, UrlHost::Ip, 32, 0),
-                short_private: form(http, UrlHost::Ip, 55, 0),
-            }),
+        LinkForms {
+            as_set: signed,
+            public: form(https, UrlHost::Name, 23, 1),
+            private: Some(signed),
+            short: form(http, UrlHost::Ip, 32, 0),
+            short_private: form(http, UrlHost::Ip, 55, 0),
         }
     }
 
-    fn found(settings: serde_json::Value, limits: Limits) -> Vec<(String, String)> {
+    fn limits() -> Limits {
+        Limits { max_image_bytes: 1000, links: Some(forms()) }
+    }
+
+    fn found_in(settings: serde_json::Value, limits: Limits) -> Vec<(String, String)> {
         let mut state = product(&[("1.0.0", &[&[]], false)]);
         state.product.settings.delivery = serde_json::from_value(settings).expect("known members");
         broken(&state, limits).into_iter().map(|reason| (reason.code.into_owned(), reason.message)).collect()
     }
 
     fn codes(settings: serde_json::Value) -> Vec<String> {
-        found(settings, limits()).into_iter().map(|(code, _)| code).collect()
+        found_in(settings, limits()).into_iter().map(|(code, _)| code).collect()
     }
 
     #[test]
     fn a_link_that_devices_would_cut_is_refused_with_its_length() {
         // The key is thermo-x/1.0.0/0.bin, 20 bytes.
         let json = |length: u16| serde_json::json!({ "url": { "max_length": length } });
-        let found = found(json(167), limits());
+        let found = found_in(json(167), limits());
         assert_eq!(found.len(), 1);
         assert!(
             found[0].1.contains("thermo-x/1.0.0/0.bin would have 168 bytes") && found[0].1.contains("167")
@@ -158,13 +160,20 @@ mod tests {
         );
         assert_eq!(codes(serde_json::json!({ "url": { "scheme": "https", "host": "name" } })), [""; 0]);
         let short = serde_json::json!({ "link": "short", "url": { "scheme": "http", "host": "ip" } });
-        let found = found(short, limits());
-        assert_eq!(found.len(), 1, "what it leads to is https");
-        assert!(
-            found[0].1.starts_with("what the short link leads to begins with https://"),
-            "{}",
-            found[0].1
-        );
+        let found = found_in(short, limits());
+        let said: Vec<&str> = found.iter().map(|(_, message)| message.as_str()).collect();
+        assert_eq!(said.len(), 2, "what it leads to is https, and has a name: {said:?}");
+        assert!(said[0].starts_with("what the short link leads to begins with https://"), "{said:?}");
+        assert!(said[1].starts_with("what the short link leads to has a name for a host"), "{said:?}");
+        // The way there and the way on are judged alike.
+        let limits = LinkForms { as_set: LinkForm { host: UrlHost::Ip, ..forms().as_set }, ..forms() };
+        let limits = Limits { max_image_bytes: 1000, links: Some(limits) };
+        let short = serde_json::json!({ "link": "short", "url": { "host": "ip" } });
+        assert_eq!(found_in(short, limits), []);
+        let short = serde_json::json!({ "link": "short", "url": { "host": "name" } });
+        let found = found_in(short, limits);
+        assert_eq!(found.len(), 2);
+        assert!(found[0].1.starts_with("the link to it has an address for a host"), "{found:?}");
     }
 
     #[test]
@@ -172,7 +181,7 @@ mod tests {
         let mut limits = limits();
         limits.links = limits.links.map(|forms| LinkForms { private: None, ..forms });
         let private = serde_json::json!({ "access": Access::Private });
-        let found = found(private, limits);
+        let found = found_in(private, limits);
         assert_eq!(found[0].0, "access-unenforceable");
     }
 }

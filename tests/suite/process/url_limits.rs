@@ -36,14 +36,15 @@ async fn what_a_modem_would_cut_is_not_published_and_a_short_link_is() {
     assert!(fits.get("warnings").is_none(), "{fits}");
     publisher.promote(&product, "1.0.0", "beta").await.expect(200);
 
-    // Another scheme and an address: the short link has both, what it leads to has not.
+    // Another scheme and an address: the short link has both, what it leads to has neither, and a device has to get there.
     set(r#"{"url":{"scheme":"http","host":"ip"}}"#).await;
     let refused = publisher.upload(&product, "1.1.0").send(content(1000, 991)).await;
     assert_eq!(refused.reasons(422), ["url-scheme", "url-host"]);
     set(r#"{"link":"short","url":{"scheme":"http","host":"ip","max_length":64}}"#).await;
     let refused = publisher.upload(&product, "1.1.0").send(content(1000, 991)).await;
-    assert_eq!(refused.reasons(422), ["url-scheme"]);
-    set(r#"{"link":"short","access":"private","url":{"host":"ip","max_length":64}}"#).await;
+    assert_eq!(refused.reasons(422), ["url-scheme", "url-host"]);
+    // The length is that of the short link alone.
+    set(r#"{"link":"short","access":"private","url":{"max_length":64}}"#).await;
     publisher.upload(&product, "1.1.0").channel("stable").send(content(1000, 991)).await.expect(201);
     let offer = eventually("the offer", async || {
         server.device().offer(&product, "0.1.0").await.filter(|offer| offer.version == "1.1.0")
