@@ -12,7 +12,10 @@ use crate::{
         edgegrid::{self, Credentials},
         purge::{Checks, Objects, Plan},
     },
-    domain::purge::PurgeKind,
+    domain::{
+        ProductName,
+        purge::{LONGEST_TAG, PurgeKind, TagForm},
+    },
     error::{Error, Kind, Result},
 };
 
@@ -175,6 +178,11 @@ impl PurgeSettings {
         }
     }
 
+    /// The template of the tag that objects are purged by; `None` = they are not purged by one.
+    pub fn tag_of_objects(&self) -> Option<&str> {
+        (self.by == PurgeKind::Tag).then_some(self.object_tag.as_str())
+    }
+
     /// The template of the tag that check answers carry; `None` = they carry none.
     pub fn tag_of_checks(&self) -> Option<&str> {
         (self.checks == PurgeChecks::Tag).then_some(self.check_tag.as_str())
@@ -219,6 +227,10 @@ impl PurgeSettings {
             wrong(
                 !rest.bytes().all(allowed) || rest.len() > 20,
                 &format!("{key}: use at most 20 letters, digits and - . _ around the names"),
+            );
+            wrong(
+                TagForm::of(template).length(ProductName::LONGEST, 0) > LONGEST_TAG,
+                &format!("{key}: name the product once; a tag has at most {LONGEST_TAG} characters"),
             );
         }
         problems

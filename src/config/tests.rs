@@ -184,6 +184,22 @@ fn what_a_property_would_not_take_is_said() {
 }
 
 #[test]
+fn tags_of_purges_are_those_that_akamai_keeps() {
+    let purge = |line: &str| {
+        format!("[cdn]\nbase_url = \"https://fw.example.com\"\n[cdn.purge]\nkind = \"akamai\"\n{line}")
+    };
+    load(&purge("object_tag = \"{product}-{version}\"\ncheck_tag = \"c-{product}\""), &[]).expect("valid");
+    for (line, part) in [
+        ("object_tag = \"r-{product}\"", "object_tag: it has to have {product} and {version}"),
+        ("check_tag = \"c {product}\"", "check_tag: use at most 20"),
+        ("check_tag = \"c-{product}-{product}-{product}\"", "check_tag: name the product once"),
+    ] {
+        let said = message(load(&purge(line), &[]));
+        assert!(said.contains(part), "{line}: {said}");
+    }
+}
+
+#[test]
 fn keys_of_g2o_are_those_of_a_property() {
     let good = "[device.g2o]\nkeys = { k1 = \"0123456789abcdefghijklmn\" }";
     let settings = load(good, &[]).expect("valid");

@@ -53,6 +53,9 @@ macro_rules! name {
         pub struct $type(Box<str>);
 
         impl $type {
+            /// How long the longest is, in bytes.
+            pub const LONGEST: usize = $longest;
+
             /// Parses a name.
             ///
             /// # Errors
@@ -67,7 +70,7 @@ macro_rules! name {
             /// # Errors
             /// As [`Self::parse`].
             pub fn check(text: &str) -> Result<(), NameError> {
-                check($kind, $rule, text, $longest, $upper)
+                check($kind, $rule, text, Self::LONGEST, $upper)
             }
 
             /// The name as it was given.

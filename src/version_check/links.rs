@@ -119,7 +119,7 @@ mod tests {
     }
 
     fn limits() -> Limits {
-        Limits { max_image_bytes: 1000, links: Some(forms()) }
+        Limits { links: Some(forms()), ..Limits::default() }
     }
 
     fn found_in(settings: serde_json::Value, limits: Limits) -> Vec<(String, String)> {
@@ -167,7 +167,7 @@ mod tests {
         assert!(said[1].starts_with("what the short link leads to has a name for a host"), "{said:?}");
         // The way there and the way on are judged alike.
         let limits = LinkForms { as_set: LinkForm { host: UrlHost::Ip, ..forms().as_set }, ..forms() };
-        let limits = Limits { max_image_bytes: 1000, links: Some(limits) };
+        let limits = Limits { links: Some(limits), ..Limits::default() };
         let short = serde_json::json!({ "link": "short", "url": { "host": "ip" } });
         assert_eq!(found_in(short, limits), []);
         let short = serde_json::json!({ "link": "short", "url": { "host": "name" } });

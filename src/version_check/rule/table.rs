@@ -58,6 +58,10 @@ rules! {
         "the link to the image has a name for a host where devices take an address, or the other way round"
         "The product's `delivery.url.host` says which they take. The service's settings decide which links have, as with the \
          scheme; a device that cannot look up a name cannot follow a short link to one either, so both are judged."
+    PURGE_TAG_TOO_LONG "purge-tag-too-long" Refuse fixed "the CDN would drop the tag, and serve a recalled image on" :
+        "the cache tag by which the release would be purged is longer than the CDN keeps"
+        "Only where the service's settings have `cdn.purge.by = \"tag\"`: `cdn.purge.object_tag` with product and version in it is \
+         to have 128 characters at most. Use a shorter version, or purge by URL."
     ACCESS_UNENFORCEABLE "access-unenforceable" Refuse fixed "anybody could load the image" :
         "the product is private, and the service cannot make links that end"
         "Links end when they are presigned for the bucket, carry a token of the CDN (`[cdn.token]`), or lead to the device \
