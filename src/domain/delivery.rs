@@ -77,6 +77,10 @@ pub struct Delivery {
     /// What an offer's `url` is.
     #[serde(skip_serializing_if = "is_direct")]
     pub link: LinkKind,
+    /// Whether offers carried short links before: those that were given out are followed for ever, so the service keeps this
+    /// whatever is set.
+    #[serde(skip_serializing_if = "is_false")]
+    pub had_short_links: bool,
     /// What devices take for a URL.
     #[serde(skip_serializing_if = "takes_anything")]
     pub url: UrlLimits,
@@ -86,6 +90,19 @@ impl Delivery {
     /// Whether only whoever was given a link may have the images.
     pub fn is_private(&self) -> bool {
         self.access == Some(Access::Private)
+    }
+
+    /// Whether short links to its images are followed.
+    pub fn follows_short_links(&self) -> bool {
+        self.link == LinkKind::Short || self.had_short_links
+    }
+
+    /// These settings in the place of earlier ones: devices may have short links of then.
+    #[must_use]
+    pub fn after(self, earlier: &Self) -> Self {
+        // While offers carry them, nothing has to be kept.
+        let had = self.had_short_links || earlier.follows_short_links();
+        Self { had_short_links: had && self.link != LinkKind::Short, ..self }
     }
 }
 

@@ -68,7 +68,8 @@ conformance! {
     products:
         a_product_is_created_updated_or_left_as_it_is,
         products_are_listed_by_name_and_an_unknown_one_is_none,
-        settings_come_back_exactly;
+        settings_come_back_exactly,
+        short_links_that_were_given_out_are_remembered;
     reservations:
         a_free_slot_is_granted_and_leaves_the_revision,
         the_same_file_name_is_held,

@@ -50,6 +50,14 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// The settings that a product has when these are put on it.
+pub(in crate::catalogue) fn settings_after(
+    settings: &ProductSettings,
+    existing: Option<&Product>,
+) -> ProductSettings {
+    existing.map_or_else(|| settings.clone(), |product| settings.after(&product.settings))
+}
+
 /// The settings as they are stored.
 pub(in crate::catalogue) fn settings(settings: &ProductSettings) -> serde_json::Value {
     let ProductSettings {

@@ -46,13 +46,23 @@ async fn a_short_link_leads_to_its_image_until_that_is_recalled() {
     }
     assert_eq!(fetch(Method::GET, &direct, &[]).await.expect(200).body, image);
 
-    // What is offered later leaves it alone; a recall does not.
+    // What is offered later leaves it alone, and so does the setting; a recall does not.
     publisher.upload("thermo-x", "1.1.0").channel("stable").send(content(1000, 981)).await.expect(201);
     eventually("the later one", async || {
         device.offer("thermo-x", "0.1.0").await.filter(|offer| offer.version == "1.1.0")
     })
     .await;
     device.get(path).await.expect(302);
+    for _ in 0..2 {
+        let settings = Some(r#"{"delivery":{"link":"direct"}}"#);
+        let set = publisher.request(Method::PUT, "/v1/products/thermo-x", settings).await.expect(200).json();
+        assert_eq!(set["delivery"]["had_short_links"], true, "{set}");
+    }
+    eventually("direct links", async || {
+        device.offer("thermo-x", "0.1.0").await.filter(|offer| offer.direct_url.is_none())
+    })
+    .await;
+    assert_eq!(device.get(path).await.expect(302).header("location"), direct);
     publisher.recall("thermo-x", "1.0.0").await.expect(200);
     eventually("the recall", async || (device.get(path).await.status == 410).then_some(())).await;
     assert_eq!(device.get(path).await.problem(410).kind, "urn:firmament:problem:image-gone");
