@@ -109,6 +109,9 @@ struct Answer {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Document {
+    /// Whether there was one.
+    #[serde(skip)]
+    is_document: bool,
     r#type: Option<String>,
     detail: Option<String>,
     title: Option<String>,
@@ -117,10 +120,24 @@ struct Document {
     support_id: Option<String>,
 }
 
+impl Answer {
+    fn document(&self) -> Document {
+        let found: Option<Document> = serde_json::from_str(&self.body).ok();
+        let is_document = found.is_some();
+        Document { is_document, ..found.unwrap_or_default() }
+    }
+}
+
 impl Document {
     /// Whether the gateway before the API has answered, which knows the client and nothing of objects.
     fn is_of_gateway(&self) -> bool {
         self.r#type.as_ref().is_some_and(|name| name.contains("/pep-authn/") || name.contains("/pep-authz/"))
+    }
+
+    /// Whether the time stamp of the signature is what is wrong. What the document says of objects has no blank in it.
+    fn is_about_our_clock(&self) -> bool {
+        let words = [&self.title, &self.detail];
+        words.into_iter().flatten().any(|words| words.to_ascii_lowercase().contains("invalid timestamp"))
     }
 }
 
@@ -171,7 +188,7 @@ impl FastPurge {
     fn post_by_either_clock(&self, target: &str, body: &str) -> Result<Answer, String> {
         let answer = self.post(target, body, Utc::now())?;
         match answer.date {
-            Some(date) if answer.status == 400 && answer.body.to_ascii_lowercase().contains("timestamp") => {
+            Some(date) if answer.status == 400 && answer.document().is_about_our_clock() => {
                 tracing::warn!(
                     cdn = %date,
                     "the CDN takes our clock for wrong; signing by its own. Set this machine's clock"
@@ -210,9 +227,9 @@ impl FastPurge {
 }
 
 fn judged(answer: &Answer) -> Outcome {
-    let document: Option<Document> = serde_json::from_str(&answer.body).ok();
-    let is_of_api = document.as_ref().is_some_and(|document| !document.is_of_gateway());
-    let document = document.unwrap_or_default();
+    let document = answer.document();
+    let blames_an_object =
+        document.is_document && !document.is_of_gateway() && !document.is_about_our_clock();
     let words: Vec<&str> =
         [&document.title, &document.detail].into_iter().flatten().map(String::as_str).collect();
     let support = document.support_id.as_ref().map(|id| format!(" (support id {id})")).unwrap_or_default();
@@ -227,11 +244,8 @@ fn judged(answer: &Answer) -> Outcome {
                 .unwrap_or_default(),
         },
         429 | 507 => Outcome::Later { why, after: answer.wait.unwrap_or_default().max(SHORTEST_WAIT) },
-        400 if answer.body.to_ascii_lowercase().contains("timestamp") => {
-            Outcome::Later { why, after: BROKEN_WAIT }
-        }
         413 => Outcome::Refused(why),
-        400 | 403 if is_of_api => Outcome::Refused(why),
+        400 | 403 if blames_an_object => Outcome::Refused(why),
         _ => Outcome::Later { why, after: answer.wait.unwrap_or_default().max(BROKEN_WAIT) },
     }
 }
@@ -341,5 +355,13 @@ mod tests {
         let Outcome::Later { why, after } = judged(&limited) else { panic!("429") };
         assert_eq!((why.as_str(), after.as_secs()), ("status 429: Rate", 33));
         assert!(matches!(judged(&answer(400, r#"{"detail":"Invalid timestamp"}"#)), Outcome::Later { .. }));
+        // An object that is called so, and a document that has a time stamp of its own.
+        for body in [
+            r#"{"title":"Bad request","detail":"bad URL https://fw.example.com/timestamp-logger/1.0.0/invalid.timestamp"}"#,
+            r#"{"title":"Bad request","detail":"bad tag r-x","timestamp":"2026-01-02T03:04:05Z"}"#,
+        ] {
+            assert!(matches!(judged(&answer(400, body)), Outcome::Refused(_)), "{body}");
+            assert!(!answer(400, body).document().is_about_our_clock(), "{body}");
+        }
     }
 }
