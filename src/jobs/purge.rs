@@ -11,6 +11,8 @@
 //! - Copies of images that are to go are deleted from the edge as soon as possible. Cached check answers are invalidated
 //!   or deleted a little later: until each replica has the change in its snapshot, an edge that asks would be told, and
 //!   keep, the old answer.
+//! - A device that was told in these seconds makes its edge fetch the image anew. So images are deleted once more, when
+//!   nobody is told any more. Whose link is older may fetch it until that ends.
 //! - One replica does it, by a lease; two at once would do it twice, which is harmless.
 //!
 //! # What it does not do
@@ -47,6 +49,9 @@ const LEASE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_secs(5);
 /// Until then every replica has a change in its snapshot: each asks the catalogue every second.
 const SNAPSHOTS_FOLLOW: Duration = Duration::from_secs(3);
+/// Until then nobody is told of what was taken back: the purge of check answers has gone out after [`SNAPSHOTS_FOLLOW`], at
+/// the next look, and takes about five seconds, as Akamai says.
+const NOBODY_IS_TOLD: Duration = Duration::from_secs(15);
 /// When an object that the CDN refuses is sent again.
 const REFUSED_AGAIN: Duration = Duration::from_secs(3600);
 /// A longer wait for the rate limit is left to the next pass.
@@ -257,12 +262,12 @@ struct Asked(BTreeMap<(PurgeTarget, Option<Revision>), AskedPurge>);
 
 impl Asked {
     fn add(&mut self, Wanted { images, answers }: Wanted) {
-        let at_once = images.into_iter().map(|wanted| (wanted, Duration::ZERO));
-        let later = answers.into_iter().map(|wanted| (wanted, SNAPSHOTS_FOLLOW));
-        for (wanted, delay) in at_once.chain(later) {
+        let at_once = images.into_iter().map(|wanted| (wanted, Duration::ZERO, Some(NOBODY_IS_TOLD)));
+        let later = answers.into_iter().map(|wanted| (wanted, SNAPSHOTS_FOLLOW, None));
+        for (wanted, delay, again) in at_once.chain(later) {
             // What is deleted is told of with its change. Of many changes in a row that invalidate the same, one is enough.
             let revision = (wanted.target.action == PurgeAction::Delete).then_some(wanted.revision);
-            self.0.insert((wanted.target.clone(), revision), AskedPurge { wanted, delay });
+            self.0.insert((wanted.target.clone(), revision), AskedPurge { wanted, delay, again });
         }
     }
 
@@ -349,8 +354,9 @@ mod tests {
         let mut told: Vec<_> = asked
             .all()
             .into_iter()
-            .map(|AskedPurge { wanted, delay }| {
+            .map(|AskedPurge { wanted, delay, again }| {
                 let target = wanted.target;
+                assert_eq!(again.is_some(), target.object == "r", "images are deleted twice");
                 (wanted.revision.0, target.action.as_str(), target.object, delay)
             })
             .collect();

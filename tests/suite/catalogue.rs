@@ -115,6 +115,7 @@ conformance! {
     purging:
         purges_and_the_cursor_move_together,
         a_purge_is_accepted_or_put_off,
+        a_purge_with_a_second_time_is_due_twice,
         a_pending_promotion_waits_until_it_is_offered,
         a_recall_or_a_withdrawal_ends_the_waiting;
     uploads:

@@ -156,6 +156,12 @@ async fn from_the_gate_to_the_purge() {
     fetch(Method::GET, &fresh.url, &[("range", "bytes=0-9")]).await.expect(206);
     assert_eq!(edge.origin_requests().len(), before + 1, "the edge has no copy any more");
 
+    // It has one again: so would the edge of a device that was told just before. That is deleted once more.
+    let again = eventually("the second purge", async || edge.purges().get(1).cloned()).await;
+    assert_eq!((&again["objects"], &again["files"]), (&purges[0]["objects"], &1.into()), "{again}");
+    fetch(Method::GET, &fresh.url, &[("range", "bytes=0-9")]).await.expect(206);
+    assert_eq!(edge.origin_requests().len(), before + 2, "the edge has no copy once more");
+
     let purge = eventually("the CDN's word", async || {
         let purge = release(&server, &product, "1.0.0").await["purges"][0].clone();
         purge["purge_id"].is_string().then_some(purge)
