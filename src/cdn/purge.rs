@@ -40,10 +40,12 @@ use crate::{
     error::{Error, Result},
 };
 
+mod effect;
 mod limits;
 mod plan;
 
-pub use plan::{Checks, Objects, Plan, check_tag};
+pub use effect::{Effect, Images};
+pub use plan::{Checks, Objects, OfRelease, Plan, Wanted, check_tag};
 
 use limits::Limits;
 

@@ -210,6 +210,13 @@ impl PurgeSettings {
             wrong(used && codes.is_empty(), &format!("{key} is empty: name the CP codes"));
             wrong(codes.iter().any(|code| code.parse::<u64>().is_err()), &format!("{key}: use numbers"));
         }
+        // Else what is purged with each promotion would take all images with it.
+        let both = self.checks == PurgeChecks::Cpcode && self.by == PurgeKind::Cpcode;
+        for code in self.check_cpcodes.iter().filter(|code| both && self.cpcodes.contains(code)) {
+            let text =
+                format!("check_cpcodes: {code} is in cpcodes too: give check answers a CP code of their own");
+            wrong(true, &text);
+        }
         for (key, template, needed) in [
             ("object_tag", &self.object_tag, &["{product}", "{version}"][..]),
             ("check_tag", &self.check_tag, &["{product}"][..]),

@@ -92,6 +92,19 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
+fn one_cp_code_does_not_name_images_and_answers() {
+    let file = |codes: &str| {
+        format!(
+            "[cdn]\nbase_url = \"https://fw.example.com\"\n[cdn.purge]\nkind = \"akamai\"\nby = \"cpcode\"\n\
+             cpcodes = [\"11\", \"12\"]\nchecks = \"cpcode\"\ncheck_cpcodes = [{codes}]"
+        )
+    };
+    load(&file("\"13\""), &[]).expect("valid");
+    let message = message(load(&file("\"13\", \"12\""), &[]));
+    assert!(message.contains("cdn.purge.check_cpcodes: 12 is in cpcodes too"), "{message}");
+}
+
+#[test]
 fn wrong_kinds_and_broken_files_are_located() {
     let error = message(load("[device]\npoll_interval = \"soon\"", &[]));
     assert!(error.contains("device.poll_interval") && error.contains("5m"), "{error}");

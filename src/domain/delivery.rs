@@ -154,6 +154,9 @@ pub struct LinkForms {
     pub short: LinkForm,
     /// The short link of private products.
     pub short_private: LinkForm,
+    /// To the backup, where links point for images that the bucket lacks; never to those of private products. `None` =
+    /// they always stay.
+    pub backup: Option<LinkForm>,
 }
 
 impl LinkForms {
@@ -170,6 +173,11 @@ impl LinkForms {
             LinkKind::Short if delivery.is_private() => (self.short_private, Some(direct)),
             LinkKind::Short => (self.short, Some(direct)),
         })
+    }
+
+    /// The link that takes the place of a product's direct one while the bucket lacks an image; `None` = none does.
+    pub fn of_backup(&self, delivery: &Delivery) -> Option<LinkForm> {
+        self.backup.filter(|_| !delivery.is_private())
     }
 }
 

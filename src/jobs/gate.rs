@@ -24,7 +24,7 @@ use bytes::{Bytes, BytesMut};
 use chrono::Utc;
 use uuid::Uuid;
 
-use super::{Reconciler, awake::Awake};
+use super::{Reconciler, awake::Awake, earlier_life};
 use crate::{
     bucket::ObjectKey,
     catalogue::{Audit, Promote, Waiting, Written},
@@ -32,7 +32,7 @@ use crate::{
         Links, ShortLinks, Terms, UNSIGNABLE,
         gate::{Expected, Gate, Part, RANGE},
     },
-    domain::{ChannelName, Image, Product, ProductName, ProductState, Shown, Version},
+    domain::{Action, ChannelName, Image, Product, ProductName, ProductState, Shown, Version},
     error::Result,
     publishing::Publishing,
     telemetry::Metrics,
@@ -99,10 +99,7 @@ impl Reconciler for GateJob {
         }
         self.awake.rest(if self.gate.is_some() { LOOK } else { LOOK_WHILE_OFF });
         let catalogue = &self.publishing.catalogue;
-        if let Some(dead) = self.earlier_life {
-            catalogue.stop_leading(DUTY, dead).await?;
-            self.earlier_life = None;
-        }
+        earlier_life::stop_leading(&mut self.earlier_life, DUTY, &**catalogue).await?;
         let waiting = catalogue.waiting().await?;
         self.metrics.pending_promotions.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
         if waiting.is_empty() || !catalogue.lead(DUTY, self.publishing.holder, LEASE).await? {
@@ -176,7 +173,7 @@ impl GateJob {
             let withdraw: BTreeSet<Uuid> = of_group.flat_map(|one| one.withdraw.iter().copied()).collect();
             let audit = Audit {
                 actor: ACTOR.into(),
-                action: "channel.offer",
+                action: Action::ChannelOffer,
                 version: Some(version.clone()),
                 channel: Some(channel.clone()),
                 details: serde_json::json!({ "verified": self.gate.is_some() }),
@@ -220,10 +217,9 @@ impl GateJob {
             }
             parts.push(Part { at, bytes });
         }
-        // The host matters to links of the device listener alone, which are no CDN's.
         let secrets = product.device_secrets.to_bytes();
-        let access = product.settings.delivery.access;
-        let terms = Terms { product: product.name.as_str(), access, secrets: &secrets };
+        let terms = Terms::of(product, &secrets);
+        // The host matters to links of the device listener alone, which are no CDN's.
         let (mut url, key) = (String::new(), expected.key.as_str());
         match self.links.write_on(&mut url, &terms, &self.short, key, Utc::now(), "localhost") {
             Ok(_) => gate.verify(&expected, url, parts).await,

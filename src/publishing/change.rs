@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::{ATTEMPTS, Publishing, crash, too_contended};
 use crate::{
     catalogue::{Actor, Audit, Promote, Written},
-    domain::{ChannelName, Image, ProductName, ProductState, Recall, Release, Shown, UpgradePath, Version},
+    domain::{
+        Action, ChannelName, Image, ProductName, ProductState, Recall, Release, Shown, UpgradePath, Version,
+    },
     error::{Error, Kind, Result},
     version_check::{self, Consent, Offering, Promoted, Reason, rule},
 };
@@ -108,7 +110,7 @@ impl Publishing {
             let pending = self.gated && !images.is_empty();
             let audit = Audit {
                 actor: request.actor.clone(),
-                action: "channel.promote",
+                action: Action::ChannelPromote,
                 version: Some(request.version.clone()),
                 channel: Some(request.channel.clone()),
                 details: promotion_details(&request.consent, &withdraw, pending),
@@ -164,7 +166,7 @@ impl Publishing {
             }
             let audit = Audit {
                 actor: request.actor.clone(),
-                action: "release.recall",
+                action: Action::ReleaseRecall,
                 version: Some(request.version.clone()),
                 details,
                 verdict: verdict(&request.consent, &[], &warnings),
@@ -217,7 +219,7 @@ impl Publishing {
             }
             let audit = Audit {
                 actor: actor.clone(),
-                action: "release.path",
+                action: Action::ReleasePath,
                 version: Some(version.clone()),
                 details,
                 verdict: verdict(consent, &[], &warnings),

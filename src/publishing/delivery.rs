@@ -10,7 +10,7 @@ use super::{ATTEMPTS, Publishing, too_contended};
 use crate::{
     catalogue::{Actor, Audit, Written},
     domain::{
-        DeviceSecrets, Product, ProductName, ProductSettings, ProductState,
+        Action, DeviceSecrets, Product, ProductName, ProductSettings, ProductState,
         credential::{SECRET_LENGTH, Secret},
     },
     error::{Error, Kind, Result},
@@ -124,7 +124,7 @@ impl Publishing {
             };
             let audit = Audit {
                 actor: actor.clone(),
-                action: "product.device-secret",
+                action: Action::ProductDeviceSecret,
                 details: json!({ "change": word, "secrets": secrets.count() }),
                 ..Audit::default()
             };

@@ -57,7 +57,6 @@ impl House {
         let settings = ProductSettings { policy, ..ProductSettings::default() };
         let audit = Audit {
             actor: "tester".into(),
-            action: "product.update",
             version: None,
             details: serde_json::Value::Null,
             ..Audit::default()

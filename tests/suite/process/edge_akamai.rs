@@ -24,7 +24,7 @@ pub(super) fn behind(edge: &Edge, backend: &Backend) -> Builder {
 }
 
 /// The same, and it purges this edge.
-fn purging(edge: &Edge, backend: &Backend) -> Builder {
+pub(super) fn purging(edge: &Edge, backend: &Backend) -> Builder {
     let [client_token, client_secret, access_token] = edge.account();
     behind(edge, backend)
         .set("CDN__PURGE__KIND", "akamai")
@@ -156,6 +156,12 @@ async fn from_the_gate_to_the_purge() {
     fetch(Method::GET, &fresh.url, &[("range", "bytes=0-9")]).await.expect(206);
     assert_eq!(edge.origin_requests().len(), before + 1, "the edge has no copy any more");
 
+    // It has one again: so would the edge of a device that was told just before. That is deleted once more.
+    let again = eventually("the second purge", async || edge.purges().get(1).cloned()).await;
+    assert_eq!((&again["objects"], &again["files"]), (&purges[0]["objects"], &1.into()), "{again}");
+    fetch(Method::GET, &fresh.url, &[("range", "bytes=0-9")]).await.expect(206);
+    assert_eq!(edge.origin_requests().len(), before + 2, "the edge has no copy once more");
+
     let purge = eventually("the CDN's word", async || {
         let purge = release(&server, &product, "1.0.0").await["purges"][0].clone();
         purge["purge_id"].is_string().then_some(purge)
@@ -218,11 +224,13 @@ async fn cached_check_answers_are_purged_by_their_tag() {
         (through().await.json()["version"] == "1.0.0").then_some(())
     })
     .await;
+    // An ordinary promotion lets the edge ask again; what is taken back is gone.
+    let tag = serde_json::json!([format!("c-{product}")]);
     let purges = edge.purges();
-    assert!(
-        purges.iter().any(|purge| purge["objects"] == serde_json::json!([format!("c-{product}")])),
-        "{purges:?}"
-    );
+    let of_answers = purges.iter().filter(|purge| purge["objects"] == tag);
+    let actions: Vec<&str> = of_answers.filter_map(|purge| purge["action"].as_str()).collect();
+    assert_eq!(actions.last(), Some(&"delete"), "{purges:?}");
+    assert!(actions[..actions.len() - 1].iter().all(|action| *action == "invalidate"), "{purges:?}");
 }
 
 /// One object that the account may not purge does not keep the others from being purged.
