@@ -44,7 +44,7 @@ mod effect;
 mod limits;
 mod plan;
 
-pub use effect::{Effect, Images};
+pub use effect::{Effect, Images, Read};
 pub use plan::{Checks, Objects, OfRelease, Plan, Wanted, check_tag};
 
 use limits::Limits;

@@ -30,7 +30,7 @@ use uuid::Uuid;
 use super::{Reconciler, awake::Awake, earlier_life};
 use crate::{
     bucket::ObjectKey,
-    catalogue::{Acceptance, AskedPurge, Catalogue},
+    catalogue::{Acceptance, AskedPurge, Catalogue, shown_settings},
     cdn::purge::{Effect, FastPurge, Images, OfRelease, Outcome, Plan, Wanted, pack},
     domain::{
         AuditEntry, FileName, Image, Release, Revision, Version,
@@ -136,7 +136,7 @@ impl PurgeJob {
             let to = last.revision;
             let mut asked = Asked::default();
             for entry in &page.entries {
-                let effect = Effect::of(entry);
+                let effect = Effect::of(entry, shown_settings);
                 let releases = self.named(entry, effect.images).await?;
                 asked.add(self.plan.wanted(entry, effect, &releases));
             }
