@@ -52,8 +52,10 @@ const SNAPSHOTS_FOLLOW: Duration = Duration::from_secs(3);
 /// Until then nobody is told of what was taken back: the purge of check answers has gone out after [`SNAPSHOTS_FOLLOW`], at
 /// the next look, and takes about five seconds, as Akamai says.
 const NOBODY_IS_TOLD: Duration = Duration::from_secs(15);
-/// When an object that the CDN refuses is sent again.
-const REFUSED_AGAIN: Duration = Duration::from_secs(3600);
+/// When an object that the CDN refuses is sent again: soon, as the account may just have been set up, and then ever later, up
+/// to the longest.
+const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+const REFUSED_AGAIN_AT_MOST: Duration = Duration::from_secs(3600);
 /// A longer wait for the rate limit is left to the next pass.
 const SHORT_WAIT: Duration = Duration::from_secs(2);
 /// Entries of the audit log in one transaction.
@@ -196,8 +198,12 @@ impl PurgeJob {
     async fn send_group(&self, action: PurgeAction, kind: PurgeKind, purges: &[Purge]) -> Result<usize> {
         // An object that several changes want purged is named once.
         let mut named: BTreeMap<&str, Vec<Uuid>> = BTreeMap::new();
+        let mut attempts: BTreeMap<&str, u32> = BTreeMap::new();
         for purge in purges {
-            named.entry(&purge.wanted.target.object).or_default().push(purge.id);
+            let object = purge.wanted.target.object.as_str();
+            named.entry(object).or_default().push(purge.id);
+            let most = attempts.entry(object).or_default();
+            *most = purge.attempts.max(*most);
         }
         let objects: Vec<String> = named.keys().map(|object| (*object).to_owned()).collect();
         let ids = |objects: &[String]| -> Vec<Uuid> {
@@ -230,9 +236,10 @@ impl PurgeJob {
                         tracing::error!(
                             %action, %kind, object, why,
                             "the CDN refuses to purge this: its edges may go on serving it. Check the account's rights \
-                             and cdn.purge; it is tried again every hour"
+                             and cdn.purge; it is tried again ever later, at last every hour"
                         );
-                        self.catalogue.put_off_purges(&ids(request), &why, true, REFUSED_AGAIN).await?;
+                        let delay = refused_again(attempts.get(object.as_str()).copied().unwrap_or_default());
+                        self.catalogue.put_off_purges(&ids(request), &why, true, delay).await?;
                     }
                     many => {
                         let (one, other) = many.split_at(many.len() / 2);
@@ -254,6 +261,11 @@ impl PurgeJob {
         }
         Ok(count)
     }
+}
+
+/// How long an object that is refused waits that was sent so often before.
+fn refused_again(attempts: u32) -> Duration {
+    (REFUSED_AGAIN * 4_u32.pow(attempts.min(8))).min(REFUSED_AGAIN_AT_MOST)
 }
 
 /// Purges that are to be asked for, each once.
@@ -298,6 +310,12 @@ mod tests {
 
     use super::*;
     use crate::domain::{ProductName, purge::WantedPurge};
+
+    #[test]
+    fn what_is_refused_is_sent_again_soon_and_then_ever_later() {
+        let minutes = [0, 1, 2, 3, 100].map(|attempts| refused_again(attempts).as_secs() / 60);
+        assert_eq!(minutes, [1, 4, 16, 60, 60]);
+    }
 
     #[test]
     fn a_removal_names_images_of_several_releases() {
