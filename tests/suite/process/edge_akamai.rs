@@ -382,7 +382,10 @@ async fn a_recall_is_purged_though_the_process_is_killed() {
             purge["accepted_at"].is_string().then_some(purge)
         })
         .await;
-        let object = purge["object"].as_str().expect("a URL");
-        assert!(edge.purges().iter().any(|sent| sent["objects"] == serde_json::json!([object])), "{point}");
+        // With it may go the second purge of the release before.
+        let object = &purge["object"];
+        assert!(object.is_string(), "{purge}");
+        let names_it = |sent: &Value| sent["objects"].as_array().is_some_and(|all| all.contains(object));
+        assert!(edge.purges().iter().any(names_it), "{point}");
     }
 }
