@@ -69,6 +69,7 @@ pub use rebuild::Rebuild;
 pub use removal::{Removal, Removed, RemovedAt};
 pub use secrets::Secrets;
 pub use sqlite::SqliteCatalogue;
+pub use stored::shown_settings;
 pub use upload::{Locker, ResumableUpload, UploadKind, UploadLock, UploadProgress, is_of_upload};
 pub use waiting::{Setback, Waiting, WaitingPromotions};
 

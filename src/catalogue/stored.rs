@@ -35,7 +35,8 @@ pub(super) use audit::{AuditRow, audit_hash, audit_page, new_entry, settings_aud
 pub(super) use copies::CopyRow;
 pub(super) use downloads::DownloadRow;
 pub(super) use offered::{OfferedRow, chosen, is_read_whole};
-pub(super) use product::{ProductRow, settings};
+pub use product::shown_settings;
+pub(super) use product::{ProductRow, settings, settings_after};
 pub(super) use purges::{PendingRow, PurgeRow, WaitingRow, words};
 pub(super) use removal::RemovedRow;
 

@@ -253,13 +253,27 @@ impl Gate {
         if status == expected {
             return Ok(answer);
         }
-        let hint = match status {
-            403 => ": does the property accept this key's tokens, and the bucket the CDN's signature?",
-            404 => ": is the bucket the property's origin?",
-            _ => "",
-        };
         let what = if range.is_some() { "a range of it" } else { "it" };
-        Err(format!("the CDN answers {what} with {status} instead of {expected}{hint}"))
+        Err(format!("the CDN answers {what} with {status} instead of {expected}{}", hint(status, url)))
+    }
+}
+
+/// What an operator is to look at.
+fn hint(status: u16, url: &str) -> String {
+    match status {
+        403 if url.contains('?') => {
+            ": does the property accept this key's tokens, and the bucket the CDN's signature?".into()
+        }
+        403 => {
+            // The key, and so the URL, ends with PRODUCT/VERSION/FILE.
+            let product = url.rsplit('/').nth(2).unwrap_or_default();
+            format!(
+                ", and the link carries no token: if the property asks for one, add /{product}/* to the exceptions of its \
+                 rule that verifies tokens; else, does the bucket accept the CDN's signature?"
+            )
+        }
+        404 => ": is the bucket the property's origin?".into(),
+        _ => String::new(),
     }
 }
 
@@ -343,6 +357,16 @@ mod tests {
             let why = judged(&all).expect_err(word);
             assert!(why.contains(word), "{why}");
         }
+    }
+
+    #[test]
+    fn a_refusal_is_explained_by_the_link() {
+        let signed = hint(403, "https://fw.example.com/thermo-x/1.4.0/app.bin?hdnts=exp=1~acl=/*~hmac=0");
+        assert!(signed.contains("this key's tokens"), "{signed}");
+        let plain = hint(403, "https://fw.example.com/thermo-x/1.4.0/app.bin");
+        assert!(plain.contains("/thermo-x/*") && plain.contains("exceptions"), "{plain}");
+        assert!(!plain.contains("this key's tokens"), "{plain}");
+        assert_eq!(hint(500, "https://fw.example.com/thermo-x/1.4.0/app.bin"), "");
     }
 
     #[test]

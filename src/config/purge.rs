@@ -12,7 +12,10 @@ use crate::{
         edgegrid::{self, Credentials},
         purge::{Checks, Objects, Plan},
     },
-    domain::purge::PurgeKind,
+    domain::{
+        ProductName,
+        purge::{LONGEST_TAG, PurgeKind, TagForm},
+    },
     error::{Error, Kind, Result},
 };
 
@@ -178,6 +181,11 @@ impl PurgeSettings {
         }
     }
 
+    /// The template of the tag that objects are purged by; `None` = they are not purged by one.
+    pub fn tag_of_objects(&self) -> Option<&str> {
+        (self.by == PurgeKind::Tag).then_some(self.object_tag.as_str())
+    }
+
     /// The template of the tag that check answers carry; `None` = they carry none.
     pub fn tag_of_checks(&self) -> Option<&str> {
         (self.checks == PurgeChecks::Tag).then_some(self.check_tag.as_str())
@@ -205,6 +213,13 @@ impl PurgeSettings {
             wrong(used && codes.is_empty(), &format!("{key} is empty: name the CP codes"));
             wrong(codes.iter().any(|code| code.parse::<u64>().is_err()), &format!("{key}: use numbers"));
         }
+        // Else what is purged with each promotion would take all images with it.
+        let both = self.checks == PurgeChecks::Cpcode && self.by == PurgeKind::Cpcode;
+        for code in self.check_cpcodes.iter().filter(|code| both && self.cpcodes.contains(code)) {
+            let text =
+                format!("check_cpcodes: {code} is in cpcodes too: give check answers a CP code of their own");
+            wrong(true, &text);
+        }
         for (key, template, needed) in [
             ("object_tag", &self.object_tag, &["{product}", "{version}"][..]),
             ("check_tag", &self.check_tag, &["{product}"][..]),
@@ -222,6 +237,10 @@ impl PurgeSettings {
             wrong(
                 !rest.bytes().all(allowed) || rest.len() > 20,
                 &format!("{key}: use at most 20 letters, digits and - . _ around the names"),
+            );
+            wrong(
+                TagForm::of(template).length(ProductName::LONGEST, 0) > LONGEST_TAG,
+                &format!("{key}: name the product once; a tag has at most {LONGEST_TAG} characters"),
             );
         }
         problems

@@ -92,6 +92,19 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
+fn one_cp_code_does_not_name_images_and_answers() {
+    let file = |codes: &str| {
+        format!(
+            "[cdn]\nbase_url = \"https://fw.example.com\"\n[cdn.purge]\nkind = \"akamai\"\nby = \"cpcode\"\n\
+             cpcodes = [\"11\", \"12\"]\nchecks = \"cpcode\"\ncheck_cpcodes = [{codes}]"
+        )
+    };
+    load(&file("\"13\""), &[]).expect("valid");
+    let message = message(load(&file("\"13\", \"12\""), &[]));
+    assert!(message.contains("cdn.purge.check_cpcodes: 12 is in cpcodes too"), "{message}");
+}
+
+#[test]
 fn wrong_kinds_and_broken_files_are_located() {
     let error = message(load("[device]\npoll_interval = \"soon\"", &[]));
     assert!(error.contains("device.poll_interval") && error.contains("5m"), "{error}");
@@ -181,6 +194,22 @@ fn what_a_property_would_not_take_is_said() {
     }
     let odd = cdn.replace("example.com", "example.com/a*");
     assert!(message(load(&odd, &[])).contains("cdn.base_url: its path"));
+}
+
+#[test]
+fn tags_of_purges_are_those_that_akamai_keeps() {
+    let purge = |line: &str| {
+        format!("[cdn]\nbase_url = \"https://fw.example.com\"\n[cdn.purge]\nkind = \"akamai\"\n{line}")
+    };
+    load(&purge("object_tag = \"{product}-{version}\"\ncheck_tag = \"c-{product}\""), &[]).expect("valid");
+    for (line, part) in [
+        ("object_tag = \"r-{product}\"", "object_tag: it has to have {product} and {version}"),
+        ("check_tag = \"c {product}\"", "check_tag: use at most 20"),
+        ("check_tag = \"c-{product}-{product}-{product}\"", "check_tag: name the product once"),
+    ] {
+        let said = message(load(&purge(line), &[]));
+        assert!(said.contains(part), "{line}: {said}");
+    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub mod snapshot;
 pub mod version;
 
 pub use attachment::{Attachment, AttachmentKind, CveId, Security, Severity};
-pub use audit::{AuditEntry, AuditHash, Shown};
+pub use audit::{Action, AuditEntry, AuditHash, Shown};
 pub use credential::DeviceSecrets;
 pub use decision::{Decision, Question, Told, decide, tell, tell_in};
 pub use delivery::{Access, Delivery, LinkForm, LinkForms, LinkKind, UrlHost, UrlLimits, UrlScheme};

@@ -42,6 +42,14 @@ pub struct ProductSettings {
     pub retention: Retention,
 }
 
+impl ProductSettings {
+    /// These settings in the place of earlier ones: as they were given, but for what the service keeps.
+    #[must_use]
+    pub fn after(&self, earlier: &Self) -> Self {
+        Self { delivery: self.delivery.after(&earlier.delivery), ..self.clone() }
+    }
+}
+
 fn is_default(delivery: &Delivery) -> bool {
     *delivery == Delivery::default()
 }

@@ -31,7 +31,7 @@ use tokio::task::{Id, JoinSet};
 use uuid::Uuid;
 
 use self::opener::{Ended, Opener};
-use super::{Reconciler, awake::Awake};
+use super::{Reconciler, awake::Awake, earlier_life};
 use crate::{
     catalogue::Waiting,
     cdn::{Links, ShortLinks, gate::Gate},
@@ -117,10 +117,7 @@ impl GateJob {
     /// Begins to try what is due, if this replica leads.
     async fn look(&mut self) -> Result<()> {
         let publishing = &self.opener.publishing;
-        if let Some(dead) = self.earlier_life {
-            publishing.catalogue.stop_leading(DUTY, dead).await?;
-            self.earlier_life = None;
-        }
+        earlier_life::stop_leading(&mut self.earlier_life, DUTY, &*publishing.catalogue).await?;
         let waiting = self.opener.waiting().await?;
         if waiting.is_empty() && self.trying.is_empty() {
             return Ok(());

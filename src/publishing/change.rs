@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::{ATTEMPTS, Publishing, crash, too_contended};
 use crate::{
     catalogue::{Actor, Audit, Written},
-    domain::{ChannelName, Image, ProductName, ProductState, Recall, Release, Shown, UpgradePath, Version},
+    domain::{
+        Action, ChannelName, Image, ProductName, ProductState, Recall, Release, Shown, UpgradePath, Version,
+    },
     error::{Error, Kind, Result},
     version_check::{self, Consent, Offering, Reason, rule},
 };
@@ -140,7 +142,7 @@ impl Publishing {
             }
             let audit = Audit {
                 actor: request.actor.clone(),
-                action: "release.recall",
+                action: Action::ReleaseRecall,
                 version: Some(request.version.clone()),
                 details,
                 verdict: verdict(&request.consent, &[], &warnings),
@@ -193,7 +195,7 @@ impl Publishing {
             }
             let audit = Audit {
                 actor: actor.clone(),
-                action: "release.path",
+                action: Action::ReleasePath,
                 version: Some(version.clone()),
                 details,
                 verdict: verdict(consent, &[], &warnings),

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     bucket::StoredObject,
     catalogue::{Audit, NewImage, Promote, Reservation, Written},
-    domain::{Image, ProductState, Shown},
+    domain::{Action, Image, ProductState, Shown},
     error::{Error, Kind, Result},
     version_check::{self, Judgement, Known, Offering, Reason},
 };
@@ -86,7 +86,7 @@ impl Publishing {
                 let withdrawn = promote.as_ref().map_or(&[][..], |promote| &promote.withdraw);
                 let audit = Audit {
                     actor: request.actor.clone(),
-                    action: "image.publish",
+                    action: Action::ImagePublish,
                     version: Some(candidate.version.clone()),
                     channel: candidate.channel.clone(),
                     details: publish_details(request, withdrawn, &warnings, promote.as_ref()),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     catalogue::{Actor, Audit, Promote, Written},
-    domain::{ChannelName, ProductName, ProductState, Version},
+    domain::{Action, ChannelName, ProductName, ProductState, Version},
     error::{Error, Result},
     version_check::{self, Consent, Offer, Offering, Opening, Promoted, Reason},
 };
@@ -72,7 +72,7 @@ impl Publishing {
         }
         let audit = Audit {
             actor: actor.clone(),
-            action: "channel.promote",
+            action: Action::ChannelPromote,
             version: Some(offering.version.clone()),
             channel: Some(channel.clone()),
             details,

@@ -282,8 +282,7 @@ pub(super) fn upload(state: &PublisherState, found: &Found) -> Result<UploadView
 /// The link that a device would be given now; empty = it could be given none.
 fn link(state: &PublisherState, product: &Product, (id, key): (Option<&str>, &str)) -> Result<String> {
     let secrets = product.device_secrets.to_bytes();
-    let delivery = &product.settings.delivery;
-    let terms = Terms { product: product.name.as_str(), access: delivery.access, secrets: &secrets };
+    let terms = Terms::of(product, &secrets);
     let (now, host) = (Utc::now(), &state.device_host);
     let mut url = String::new();
     let written = match id {

@@ -14,7 +14,7 @@ use crate::{
         Links, ShortLinks, Terms, UNSIGNABLE,
         gate::{Expected, Gate, Part, RANGE},
     },
-    domain::{Image, Product, ProductState, Version},
+    domain::{Action, Image, Product, ProductState, Version},
     error::Result,
     publishing::{Asked, Publishing},
     telemetry::Metrics,
@@ -70,7 +70,7 @@ impl Opener {
                     return Ok(Ended::Waits);
                 }
                 Some(Opening::Refuse(reasons)) => {
-                    let audit = audit("channel.refuse", serde_json::Value::Null);
+                    let audit = audit(Action::ChannelRefuse, serde_json::Value::Null);
                     if !self.publishing.refuse(&state, asked, &reasons, audit).await? {
                         continue;
                     }
@@ -96,7 +96,7 @@ impl Opener {
                 // It took its time: what was allowed before need not be now.
                 continue;
             }
-            let audit = audit("channel.offer", serde_json::json!({ "verified": self.gate.is_some() }));
+            let audit = audit(Action::ChannelOffer, serde_json::json!({ "verified": self.gate.is_some() }));
             if self.publishing.offer(&state, asked, &offer, audit).await? {
                 let (beneath, withdrawn) = (offer.beneath.len(), offer.withdraw.len());
                 tracing::info!(%product, %version, %channel, beneath, withdrawn, "offered, as the CDN serves it");
@@ -130,8 +130,7 @@ impl Opener {
         }
         // The host matters to links of the device listener alone, which are no CDN's.
         let secrets = product.device_secrets.to_bytes();
-        let access = product.settings.delivery.access;
-        let terms = Terms { product: product.name.as_str(), access, secrets: &secrets };
+        let terms = Terms::of(product, &secrets);
         let (mut url, key) = (String::new(), expected.key.as_str());
         match self.links.write_on(&mut url, &terms, &self.short, key, Utc::now(), "localhost") {
             Ok(_) => gate.verify(&expected, url, parts).await,
@@ -192,6 +191,6 @@ impl Opener {
     }
 }
 
-fn audit(action: &'static str, details: serde_json::Value) -> Audit {
+fn audit(action: Action, details: serde_json::Value) -> Audit {
     Audit { actor: ACTOR.into(), action, details, ..Audit::default() }
 }

@@ -25,6 +25,7 @@ fn asked(product: &str, revision: u64, action: PurgeAction, object: &str) -> Ask
             target: PurgeTarget { action, kind: PurgeKind::Url, object: object.to_owned() },
         },
         delay: Duration::ZERO,
+        again: None,
     }
 }
 
@@ -106,6 +107,42 @@ pub async fn a_purge_is_accepted_or_put_off(catalogue: Arc<dyn Catalogue>) {
     assert_eq!(due, ["c"], "what is refused is tried again too, when its time has come");
     let counts = catalogue.purge_counts().await.expect("works");
     assert_eq!((counts.asked, counts.failed), (2, 1));
+}
+
+pub async fn a_purge_with_a_second_time_is_due_twice(catalogue: Arc<dyn Catalogue>) {
+    let mut wanted = ["soon", "later", "refused"].map(|object| asked("p", 1, PurgeAction::Delete, object));
+    wanted[0].again = Some(Duration::ZERO);
+    wanted[1].again = Some(Duration::from_secs(600));
+    wanted[2].again = Some(Duration::from_millis(1));
+    assert!(catalogue.ask_purges(Revision(0), Revision(1), &wanted).await.expect("works"));
+    let due = async || {
+        let due = catalogue.due_purges(10).await.expect("works");
+        let mut due: Vec<(String, Uuid)> =
+            due.into_iter().map(|purge| (purge.wanted.target.object, purge.id)).collect();
+        due.sort();
+        due
+    };
+    let first = due().await;
+    let names: Vec<&str> = first.iter().map(|(object, _)| object.as_str()).collect();
+    assert_eq!(names, ["later", "refused", "soon"]);
+    let [later, refused, soon] = [0, 1, 2].map(|at: usize| first[at].1);
+    catalogue.accept_purges(&[soon, later], &acceptance(0)).await.expect("works");
+    assert_eq!(due().await, [("refused".to_owned(), refused)], "accepted at its second time, and before it");
+
+    // Its second time is brought near.
+    catalogue.put_off_purges(&[later, soon], "busy", false, Duration::ZERO).await.expect("works");
+    catalogue.put_off_purges(&[refused], "refused", true, Duration::from_secs(600)).await.expect("works");
+    let told = async |object: &str| {
+        let all = catalogue.purges(None, None, 10).await.expect("works");
+        let purge = all.into_iter().find(|purge| purge.wanted.target.object == object).expect("there");
+        (purge.state, purge.attempts, purge.last_error)
+    };
+    assert_eq!(due().await, [("later".to_owned(), later)], "what was refused has its own time");
+    assert_eq!(told("later").await, (PurgeState::Done, 2, Some("busy".into())), "it stays accepted");
+    assert_eq!(told("soon").await, (PurgeState::Done, 1, None), "it has had its second time");
+    assert_eq!(catalogue.purge_counts().await.expect("works").asked, 0);
+    catalogue.accept_purges(&[later], &acceptance(0)).await.expect("works");
+    assert_eq!((due().await, told("later").await), (Vec::new(), (PurgeState::Done, 3, None)));
 }
 
 fn waiting(channel: &str, images: &[Uuid], withdraw: &[Uuid]) -> Promote {
