@@ -22,7 +22,7 @@ use crate::{
         name::{ChannelName, Hardware, ProductName},
         version::Version,
     },
-    simulate::{self, Mix, Place, Reach, Summary, fleet, http},
+    simulate::{self, Mix, Place, Reach, Summary, download::Throttle, fleet, http},
 };
 
 /// When neither the caller nor the server says how often devices ask.
@@ -78,8 +78,11 @@ pub struct SimulateArguments {
     #[arg(long)]
     power_cut: bool,
     /// The most bytes fetched of each image; one that is no larger is verified; 0 = fetch none
-    #[arg(long, value_name = "BYTES", default_value = "65536")]
+    #[arg(long, value_name = "BYTES", default_value = "65536", value_parser = crate::size::parse)]
     download_bytes: u64,
+    /// The most bytes of images per second, all devices together
+    #[arg(long, value_name = "BYTES", default_value = "10MiB", value_parser = download_rate)]
+    download_rate: u64,
     /// The most checks under way at once, and the connections that are kept for them
     #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     connections: u16,
@@ -207,6 +210,7 @@ impl SimulateArguments {
             until: self.until.clone(),
             connections: usize::from(self.connections),
             download_bytes: self.download_bytes,
+            download_rate: self.download_rate,
             seed: self.seed,
         }
     }
@@ -235,6 +239,11 @@ fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write it with its unit, such as 90s, 5m or 2h"))?;
     if time > LONGEST_RUN { Err("at most a week (7d)".to_owned()) } else { Ok(time) }
+}
+
+fn download_rate(text: &str) -> Result<u64, String> {
+    let rate = crate::size::parse(text)?;
+    if Throttle::RANGE.contains(&rate) { Ok(rate) } else { Err("use 64KiB to 10GiB".to_owned()) }
 }
 
 fn speed(text: &str) -> Result<f64, String> {
