@@ -1,5 +1,5 @@
-//! What stands before the device listener: load balancers, caches, TLS, and clients that ask too much. Real ones: HAProxy,
-//! nginx, curl and openssl.
+//! What stands before the device listener: load balancers, TLS, and clients that ask too much. Real ones: HAProxy, curl and
+//! openssl. Caches are in [`super::edge_cache`].
 
 use std::{
     net::TcpListener,
@@ -30,7 +30,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Starts a program that stays in the foreground, and waits until its port answers.
-async fn start(program: &str, arguments: &[&str], port: u16) -> Child {
+pub async fn start(program: &str, arguments: &[&str], port: u16) -> Child {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     let child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}; tests/run installs it"));
@@ -38,7 +38,7 @@ async fn start(program: &str, arguments: &[&str], port: u16) -> Child {
     child
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
 }
 
@@ -245,71 +245,4 @@ async fn a_rolling_restart_behind_haproxy_fails_no_request() {
         client.await.expect("no check failed");
     }
     assert!(asked.load(Ordering::Relaxed) > 500, "{asked:?}");
-}
-
-/// nginx keeps what may be kept: many checks of few questions are few for us.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cache_in_front_absorbs_the_fleet() {
-    const QUESTIONS: usize = 20;
-    const CHECKS: usize = 100_000;
-    const AT_ONCE: usize = 100;
-    let server = Server::builder(&Backend::Embedded).set("DEVICE__CACHE_LIFETIME", "10m").start().await;
-    let publisher = server.publisher();
-    publisher.create("p").await;
-    publisher.upload("p", "1.0.0").channel("stable").send(content(1000, 901)).await.expect(201);
-    eventually("the offer", async || server.device().offer("p", "0.1.0").await).await;
-    let (folder, port) = (tempfile::tempdir().expect("a temporary directory"), free_port());
-    let here = folder.path().display();
-    let config = folder.path().join("nginx.conf");
-    let text = format!(
-        "daemon off; pid {here}/pid; error_log {here}/error.log; events {{}}\n\
-         http {{ access_log off; client_body_temp_path {here}/a; fastcgi_temp_path {here}/b; uwsgi_temp_path {here}/c;\n \
-         scgi_temp_path {here}/d; proxy_temp_path {here}/e; keepalive_requests 1000000;\n \
-         proxy_cache_path {here}/cache keys_zone=checks:1m;\n \
-         server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {}; proxy_cache checks; proxy_cache_lock on;\n \
-         proxy_set_header Host fw.example.com; }} }} }}\n",
-        server.device().base
-    );
-    std::fs::write(&config, text).expect("written");
-    let (config, errors) =
-        (config.display().to_string(), folder.path().join("start.log").display().to_string());
-    let _nginx = start("nginx", &["-c", &config, "-e", &errors], port).await;
-    let counted = async || {
-        let of = async |answer: &str| {
-            publisher.metric(&format!("firmament_checks_total{{answer=\"{answer}\"}}")).await
-        };
-        of("update").await + of("up_to_date").await
-    };
-    let before = counted().await;
-    let base = format!("http://127.0.0.1:{port}");
-    let clients = (0..4).map(|_| {
-        let base = base.clone();
-        tokio::spawn(async move {
-            let mut raw = Raw::connect(&base).await;
-            for batch in 0..CHECKS / 4 / AT_ONCE {
-                // HEAD, so that every answer ends with its header.
-                let requests: String = (0..AT_ONCE)
-                    .map(|at| {
-                        let question = (batch * AT_ONCE + at) % QUESTIONS;
-                        // Half of them have something newer.
-                        let version = format!("{}.0.{question}", question % 2);
-                        format!("HEAD /v1/check?product=p&version={version} HTTP/1.1\r\nHost: a\r\n\r\n")
-                    })
-                    .collect();
-                raw.say(&requests).await;
-                for _ in 0..AT_ONCE {
-                    let head = raw.head().await;
-                    assert!(head.starts_with("HTTP/1.1 20"), "{head}");
-                }
-            }
-        })
-    });
-    for client in clients.collect::<Vec<_>>() {
-        client.await.expect("every check is answered");
-    }
-    let reached = counted().await - before;
-    assert!(
-        (QUESTIONS as f64..=2.0 * QUESTIONS as f64).contains(&reached),
-        "{reached} of {CHECKS} reached us"
-    );
 }

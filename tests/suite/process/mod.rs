@@ -15,6 +15,7 @@ mod downloads;
 mod drain;
 mod edge;
 mod edge_akamai;
+mod edge_cache;
 mod errors;
 mod first_run;
 mod fsck;
