@@ -13,7 +13,10 @@ use std::{
 };
 
 use http::Method;
-use tokio::process::{Child, Command};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::{Child, Command},
+};
 
 use crate::harness::{Backend, Raw, Server, client::fetch, content, eventually, product_name};
 
@@ -73,6 +76,39 @@ async fn certificate(folder: &Path, name: &str) -> (String, String) {
     (certificate, key)
 }
 
+/// A connection with TLS that is kept, by openssl.
+struct Kept {
+    child: Child,
+}
+
+impl Kept {
+    async fn open(address: &str) -> Self {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-quiet", "-connect", address]).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let child = command.spawn().unwrap_or_else(|error| panic!("openssl: {error}; tests/run installs it"));
+        Self { child }
+    }
+
+    /// Asks and reads the header and what there is of the body; nothing if the connection has ended.
+    async fn ask(&mut self, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let input = self.child.stdin.as_mut().expect("piped");
+        input.write_all(request.as_bytes()).await.expect("openssl reads");
+        let (output, mut answer) = (self.child.stdout.as_mut().expect("piped"), Vec::new());
+        let whole = async {
+            while !answer.ends_with(b"}") {
+                match output.read_u8().await {
+                    Ok(byte) => answer.push(byte),
+                    Err(_) => break,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), whole).await.expect("an answer, or the end");
+        text(&answer)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_reloads_its_certificate_and_resumes_on_any_replica() {
     let folder = tempfile::tempdir().expect("a temporary directory");
@@ -117,7 +153,9 @@ async fn tls_reloads_its_certificate_and_resumes_on_any_replica() {
         assert!(again.contains("Reused, ") && again.contains("200 OK"), "{version}: {again}");
     }
 
-    // A new certificate is shown to new connections; the old one is no longer.
+    // A new certificate is shown to new connections; the old one is no longer, but who has a connection keeps it.
+    let mut kept = Kept::open(&address(&one)).await;
+    assert!(kept.ask("/livez").await.contains(" 200 OK"));
     let (changed, changed_key) = certificate(folder.path(), "second").await;
     std::fs::rename(&changed_key, &key_file).expect("renamed");
     std::fs::copy(&changed, &certificate_file).expect("copied");
@@ -126,10 +164,12 @@ async fn tls_reloads_its_certificate_and_resumes_on_any_replica() {
         answer.status.success().then_some(())
     })
     .await;
+    assert!(kept.ask("/livez").await.contains(" 200 OK"), "the connection from before");
     // One that is damaged changes nothing.
     std::fs::write(&certificate_file, "nothing").expect("written");
     one.logged("first.crt").await;
     assert!(run("curl", &["-sS", "--cacert", &changed, &livez]).await.status.success());
+    assert!(kept.ask("/livez").await.contains(" 200 OK"), "the connection from before");
 }
 
 #[tokio::test(flavor = "multi_thread")]
