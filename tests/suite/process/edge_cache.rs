@@ -162,7 +162,7 @@ async fn a_cache_in_front_follows_within_a_lifetime() {
     };
     let (asked, reached) = ask(LIFETIME * 4, Duration::ZERO, "1.1.0").await;
     assert!(reached >= 2.0 * QUESTIONS as f64, "{reached}: none was asked for again");
-    assert!(asked >= 10.0 * reached, "{reached} of {asked}");
+    assert!(asked > 2.0 * reached, "{reached} of {asked}");
     eventually("nginx's log", async || (nginx.logged("REVALIDATED 304") >= QUESTIONS / 2).then_some(()))
         .await;
     assert_eq!(nginx.logged("EXPIRED 200"), 0, "an offer that did not change was sent again");
