@@ -41,7 +41,7 @@ use crate::{
         snapshot::{Current, SnapshotJob},
     },
     publishing::Publishing,
-    server::{Clients, Handle, Listener, RateLimit, Site},
+    server::{AtOnce, Clients, Handle, Listener, RateLimit, Site},
     telemetry::Metrics,
     version_check::Limits,
 };
@@ -192,9 +192,10 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let limit = settings.device.rate_limit.as_ref();
     let device_site = Site {
         router: device::router(Arc::clone(&device_state)),
-        at_once: Some(Box::new(move |method, uri, headers| {
-            device::check::at_once(&device_state, method, uri, headers)
-        })),
+        at_once: Some(AtOnce {
+            targets: device::check::TARGETS,
+            answer: Box::new(move |head, reply| device::check::at_once(&device_state, head, reply)),
+        }),
         clients: Clients {
             trusted: settings.device.trusted_proxies.clone(),
             limit: limit.map(|limit| RateLimit::new(limit.per_second, limit.burst)),

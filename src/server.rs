@@ -1,7 +1,7 @@
 //! The listeners: sockets, their limits, and how they end.
 //!
-//! hyper speaks HTTP/1.1 on each connection; this loop accepts, bounds and closes. What a listener serves is a [`Site`]: a
-//! router, and before it, if there is one, a function that answers at once what needs no router.
+//! This loop accepts, bounds and closes. What a listener serves is a [`Site`]: a router, behind hyper, and before both, if
+//! there is one, a function that answers at once what needs neither (`exchange.rs`).
 //!
 //! Per connection (`connection.rs`): the first request must be there within [`FIRST_REQUEST_TIMEOUT`] (that ends silent
 //! and dripping ones), each later one within [`IDLE_TIMEOUT`] of the answer before it, and an answer must find somebody
@@ -24,11 +24,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    body::Bytes,
-    http::{HeaderMap, Method, Response, Uri},
-};
+use axum::Router;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -36,11 +32,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    http::{head::Head, reply::Reply},
+};
 
 mod clients;
 mod connection;
+mod exchange;
 mod proxy_protocol;
+mod stream;
 mod tls;
 
 pub use clients::{Clients, RateLimit};
@@ -69,8 +70,16 @@ const LINGERING: usize = 256;
 /// How long.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Answers a request at once, or leaves it to the router (`None`).
-pub type AtOnce = Box<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<Response<Bytes>> + Send + Sync>;
+/// What answers some requests at once.
+pub struct AtOnce {
+    /// What the targets of nearly all of them begin with.
+    pub targets: &'static str,
+    /// Answers a GET or HEAD, or says nothing and leaves it to the router (`false`).
+    pub answer: Answerer,
+}
+
+/// See [`AtOnce::answer`].
+pub type Answerer = Box<dyn Fn(&Head<'_>, &mut dyn Reply) -> bool + Send + Sync>;
 
 /// What a listener serves.
 pub struct Site {

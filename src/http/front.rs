@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Version, header},
+    http::{HeaderName, HeaderValue, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -18,7 +18,10 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::problem::{self, HttpError};
+use super::{
+    head::Head,
+    problem::{self, HttpError},
+};
 use crate::{
     error::{Error, Kind},
     telemetry::Metrics,
@@ -76,7 +79,7 @@ async fn guarded(request: Request, next: Next) -> Response {
 }
 
 fn admissible(request: &Request) -> Result<(), Error> {
-    if host(request.headers()).is_none() && !is_old_probe(request) {
+    if host(&Head::of(request.uri(), request.headers())).is_none() && !is_old_probe(request) {
         return Err(Error::new(
             Kind::Malformed,
             "host-header",
@@ -101,11 +104,9 @@ fn is_old_probe(request: &Request) -> bool {
 }
 
 /// The one host that a request names; `None` = none, more than one, or none that could be a host.
-pub fn host(headers: &HeaderMap) -> Option<&str> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next()?;
-    let one = is_authority(host.as_bytes()) && hosts.next().is_none();
-    host.to_str().ok().filter(|_| one)
+pub fn host<'a>(head: &Head<'a>) -> Option<&'a str> {
+    let host = head.one(&header::HOST).filter(|host| is_authority(host))?;
+    std::str::from_utf8(host).ok()
 }
 
 /// The characters of a host name, an address, and a port: what may safely become part of a link.

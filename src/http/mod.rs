@@ -5,6 +5,7 @@
 //! has no catalogue, no bucket writer and no token, so device code cannot reach them even by mistake.
 //!
 //! - [`front`]: what every request passes first: one `Host`, no `..`, panics caught, errors rendered as problems
+//! - [`head`] and [`reply`]: a request and an answer that need no HTTP library's types, for what is answered at once
 //! - [`problem`]: errors as RFC 9457 problem documents
 //! - [`authentication`]: bearer tokens and their scopes
 //! - [`health`]: `/livez` and `/readyz`
@@ -12,7 +13,9 @@
 pub mod authentication;
 pub mod device;
 pub mod front;
+pub mod head;
 pub mod health;
 pub mod problem;
 pub mod publisher;
 mod query;
+pub mod reply;

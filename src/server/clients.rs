@@ -18,16 +18,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::http::{HeaderMap, HeaderName, Uri};
+use axum::http::HeaderName;
 use chrono::Utc;
 use ipnet::IpNet;
 
-use crate::cdn::g2o::{self, G2o, Rejection};
+use crate::{
+    cdn::g2o::{self, G2o, Rejection},
+    http::head::Head,
+};
 
-const CLIENT_OF_EDGE: HeaderName = HeaderName::from_static("true-client-ip");
-const G2O_DATA: HeaderName = HeaderName::from_static(g2o::DATA);
-const G2O_SIGN: HeaderName = HeaderName::from_static(g2o::SIGN);
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static CLIENT_OF_EDGE: HeaderName = HeaderName::from_static("true-client-ip");
+static G2O_DATA: HeaderName = HeaderName::from_static(g2o::DATA);
+static G2O_SIGN: HeaderName = HeaderName::from_static(g2o::SIGN);
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Always answered, whoever asks how often: a load balancer must not take a node out because it asks.
 const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 /// How many parts the table has, each with a lock of its own.
@@ -76,15 +79,15 @@ impl Clients {
     }
 
     /// Why a request is refused before anything is done for it; `None` = it is not.
-    pub fn refusal(&self, peer: IpAddr, uri: &Uri, headers: &HeaderMap) -> Option<Refusal> {
-        if (self.limit.is_none() && self.g2o.is_none()) || HEALTH.contains(&uri.path()) {
+    pub fn refusal(&self, peer: IpAddr, head: &Head<'_>) -> Option<Refusal> {
+        if (self.limit.is_none() && self.g2o.is_none()) || HEALTH.contains(&head.path()) {
             return None;
         }
-        let named = match self.client_of_edge(uri, headers) {
+        let named = match self.client_of_edge(head) {
             Ok(named) => named,
             Err(rejection) => return Some(Refusal::NotThroughCdn(rejection)),
         };
-        let client = || named.unwrap_or_else(|| self.client(peer, headers));
+        let client = || named.unwrap_or_else(|| self.client(peer, head));
         self.limit.as_ref().and_then(|limit| limit.take(client().to_canonical()).err()).map(Refusal::TooMany)
     }
 
@@ -93,27 +96,23 @@ impl Clients {
     ///
     /// # Errors
     /// Why it does not count, when requests must come through the CDN.
-    pub fn client_of_edge(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<IpAddr>, Rejection> {
+    pub fn client_of_edge(&self, head: &Head<'_>) -> Result<Option<IpAddr>, Rejection> {
         let Some(g2o) = &self.g2o else { return Ok(None) };
-        // A header that is there twice is none: a proxy between might look at the other.
-        let one = |name| {
-            let mut values = headers.get_all(name).iter();
-            let value = values.next().filter(|_| values.next().is_none());
-            value.and_then(|value| value.to_str().ok())
-        };
-        let url = uri.path_and_query().map_or("/", |url| url.as_str());
-        match g2o.verify(one(G2O_DATA), one(G2O_SIGN), url, Utc::now().timestamp()) {
-            Ok(()) => Ok(one(CLIENT_OF_EDGE).and_then(|client| client.trim().parse().ok())),
+        let one = |name: &HeaderName| head.one(name).and_then(|value| std::str::from_utf8(value).ok());
+        let target = head.target();
+        match g2o.verify(one(&G2O_DATA), one(&G2O_SIGN), &target, Utc::now().timestamp()) {
+            Ok(()) => Ok(one(&CLIENT_OF_EDGE).and_then(|client| client.trim().parse().ok())),
             Err(rejection) if g2o.required => Err(rejection),
             Err(_) => Ok(None),
         }
     }
 
     /// Whose request it is.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub fn client(&self, peer: IpAddr, head: &Head<'_>) -> IpAddr {
         let mut client = peer;
-        let values = headers.get_all(FORWARDED_FOR).iter().rev();
-        let mut named = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.rsplit(','));
+        let values = head.all(&FORWARDED_FOR).rev();
+        let values = values.filter_map(|value| std::str::from_utf8(value).ok());
+        let mut named = values.flat_map(|value| value.rsplit(','));
         while self.trusts(client) {
             match named.next().and_then(|named| named.trim().parse().ok()) {
                 Some(further) => client = further,
@@ -185,7 +184,7 @@ fn shard_of(client: IpAddr) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use httparse::Header;
 
     use super::*;
 
@@ -197,12 +196,10 @@ mod tests {
     fn only_trusted_proxies_are_believed() {
         let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().expect("a network"));
         let clients = Clients { trusted: networks.into(), ..Clients::default() };
-        let client = |peer: &str, values: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(FORWARDED_FOR, HeaderValue::try_from(*value).expect("a value"));
-            }
-            clients.client(ip(peer), &headers).to_string()
+        let client = |peer: &str, values: &[&'static str]| {
+            let field = |value: &&'static str| Header { name: "X-Forwarded-For", value: value.as_bytes() };
+            let fields: Vec<_> = values.iter().map(field).collect();
+            clients.client(ip(peer), &Head::read("/", &fields)).to_string()
         };
         assert_eq!(client("192.0.2.1", &["198.51.100.1"]), "192.0.2.1", "nobody's word");
         assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");

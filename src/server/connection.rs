@@ -1,4 +1,7 @@
-//! One connection: hyper's state machine, a deadline, and who answers.
+//! One connection: a deadline, and who answers.
+//!
+//! It begins with `exchange`, if its site answers anything at once, and becomes hyper's with the first request that is not
+//! of that kind.
 //!
 //! The deadline is a number of seconds on the listener's clock, or none while a request is being answered by the router
 //! (whose handlers have limits of their own). The listener looks at it once a second and wakes the connection to end it.
@@ -13,7 +16,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -22,27 +25,33 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::ConnectInfo,
-    http::{HeaderValue, Request, Response, StatusCode, header},
+    http::{Method, Request, Response, StatusCode, header},
 };
 use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
-use tokio_rustls::server::TlsStream;
+use tokio::net::TcpStream;
 use tower::ServiceExt;
 
-use super::{FIRST_REQUEST_TIMEOUT, IDLE_TIMEOUT, Site, clients::Refusal, proxy_protocol};
+use super::{
+    FIRST_REQUEST_TIMEOUT, IDLE_TIMEOUT, Site,
+    clients::Refusal,
+    exchange::{Exchange, Outcome, Unanswered},
+    proxy_protocol,
+    stream::{Socket, Stream},
+};
+use crate::http::{
+    head::Head,
+    reply::{Reply, Whole},
+};
 
 /// The largest request header, in bytes.
 const LARGEST_HEADER: usize = 32 * 1024;
 /// The most header fields.
 const MOST_FIELDS: usize = 64;
 /// The body of a 403.
-const NOT_THROUGH_CDN: &[u8] = br#"{"type":"urn:firmament:problem:not-through-cdn","title":"Forbidden","status":403,"detail":"ask through the CDN: this server takes only requests that it has signed"}"#;
+const NOT_THROUGH_CDN: &str = r#"{"type":"urn:firmament:problem:not-through-cdn","title":"Forbidden","status":403,"detail":"ask through the CDN: this server takes only requests that it has signed"}"#;
 /// No deadline: a request is being answered.
 const BUSY: u32 = u32::MAX;
 
@@ -84,13 +93,18 @@ impl Connection {
         self.waker.wake();
     }
 
+    /// Whether it is to end, or will once it has answered.
+    pub fn is_ending(&self) -> bool {
+        self.end.load(Ordering::Relaxed) != 0
+    }
+
     fn expect_within(&self, limit: Duration) {
         let limit = u32::try_from(limit.as_secs()).unwrap_or(BUSY / 2);
         self.deadline.store(self.clock.load(Ordering::Relaxed).saturating_add(limit), Ordering::Relaxed);
     }
 
     /// The other side takes what it is sent: if there is a deadline, it moves.
-    fn progress(&self) {
+    pub fn progress(&self) {
         if self.deadline.load(Ordering::Relaxed) != BUSY {
             self.expect_within(IDLE_TIMEOUT);
         }
@@ -126,7 +140,7 @@ async fn converse(mut stream: TcpStream, peer: SocketAddr, site: Arc<Site>, conn
     } else {
         peer
     };
-    let stream = match &site.tls {
+    let mut stream = match &site.tls {
         None => Stream::Plain(stream),
         Some(tls) => match tls.acceptor().accept(stream).await {
             Ok(stream) => Stream::Tls(Box::new(stream)),
@@ -136,107 +150,47 @@ async fn converse(mut stream: TcpStream, peer: SocketAddr, site: Arc<Site>, conn
             }
         },
     };
-    let socket = TokioIo::new(Socket { stream, connection: Arc::clone(&connection) });
-    let answering = Answering { site, peer, connection: Arc::clone(&connection) };
-    let http = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_buf_size(LARGEST_HEADER)
-        .max_headers(MOST_FIELDS)
-        .serve_connection(socket, answering);
-    let mut http = pin!(http);
-    let mut told = false;
-    let served = poll_fn(|cx| {
-        if !told && connection.end.load(Ordering::Relaxed) != 0 {
-            told = true;
-            http.as_mut().graceful_shutdown();
+    let mut unanswered = Unanswered::default();
+    if let Some(at_once) = &site.at_once {
+        let mut exchange = Exchange::new(&mut stream, &site, at_once, peer, &connection);
+        match poll_fn(|cx| exchange.poll(cx)).await {
+            Ok(Outcome::Other(rest)) => unanswered = rest,
+            Ok(Outcome::Ended) => return,
+            Err(error) => {
+                tracing::trace!(%error, %peer, "a connection ended badly");
+                return;
+            }
         }
-        http.as_mut().poll(cx)
-    });
-    if let Err(error) = served.await {
+    }
+    let socket = Socket { stream, read: unanswered.read, connection: Arc::clone(&connection) };
+    let admitted = AtomicBool::new(unanswered.admitted);
+    let answering = Answering { site, peer, connection: Arc::clone(&connection), admitted };
+    // Most connections never need it, and it is large.
+    if let Err(error) = Box::pin(speak_http(socket, answering, connection)).await {
         tracing::trace!(%error, %peer, "a connection ended badly");
     }
 }
 
-/// What the bytes come through.
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// A socket that tells of what is taken from it.
-struct Socket {
-    stream: Stream,
+async fn speak_http(
+    socket: Socket,
+    answering: Answering,
     connection: Arc<Connection>,
-}
-
-/// Has either stream do something.
-macro_rules! of_either {
-    ($socket:expr, $stream:ident => $do:expr) => {
-        match &mut $socket.stream {
-            Stream::Plain($stream) => {
-                let $stream = Pin::new($stream);
-                $do
-            }
-            Stream::Tls($stream) => {
-                let $stream = Pin::new($stream.as_mut());
-                $do
-            }
+) -> Result<(), hyper::Error> {
+    let http = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(LARGEST_HEADER)
+        .max_headers(MOST_FIELDS)
+        .serve_connection(TokioIo::new(socket), answering);
+    let mut http = pin!(http);
+    let mut told = false;
+    poll_fn(|cx| {
+        if !told && connection.is_ending() {
+            told = true;
+            http.as_mut().graceful_shutdown();
         }
-    };
-}
-
-impl Socket {
-    fn wrote(&self, written: Poll<std::io::Result<usize>>) -> Poll<std::io::Result<usize>> {
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.connection.progress();
-        }
-        written
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        of_either!(self, stream => stream.poll_read(cx, buffer))
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let written = of_either!(self, stream => stream.poll_write(cx, bytes));
-        self.wrote(written)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        of_either!(self, stream => stream.poll_flush(cx))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        of_either!(self, stream => stream.poll_shutdown(cx))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        let written = of_either!(self, stream => stream.poll_write_vectored(cx, bytes));
-        self.wrote(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
+        http.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Answers the requests of one connection.
@@ -244,6 +198,8 @@ struct Answering {
     site: Arc<Site>,
     peer: SocketAddr,
     connection: Arc<Connection>,
+    /// Whether the next request was admitted already.
+    admitted: AtomicBool,
 }
 
 impl Service<Request<Incoming>> for Answering {
@@ -252,14 +208,21 @@ impl Service<Request<Incoming>> for Answering {
     type Future = Pending;
 
     fn call(&self, mut request: Request<Incoming>) -> Pending {
-        if let Some(refusal) = self.site.clients.refusal(self.peer.ip(), request.uri(), request.headers()) {
-            return Pending::AtOnce(Some(refused(&refusal)));
+        let head = Head::of(request.uri(), request.headers());
+        let mut reply = Whole::default();
+        if !self.admitted.swap(false, Ordering::Relaxed)
+            && let Some(refusal) = self.site.clients.refusal(self.peer.ip(), &head)
+        {
+            say_refusal(&refusal, &mut reply);
+            return Pending::at_once(reply);
         }
-        if let Some(at_once) = &self.site.at_once {
+        if let Some(at_once) = &self.site.at_once
+            && matches!(*request.method(), Method::GET | Method::HEAD)
+        {
             // If it panics, so will the router's handler, which makes an answer of it and logs it.
-            let asked = AssertUnwindSafe(|| at_once(request.method(), request.uri(), request.headers()));
-            if let Ok(Some(response)) = catch_unwind(asked) {
-                return Pending::AtOnce(Some(response.map(|body| Answer::Whole(Some(body)))));
+            let answer = AssertUnwindSafe(|| (at_once.answer)(&head, &mut reply));
+            if catch_unwind(answer).unwrap_or(false) {
+                return Pending::at_once(reply);
             }
         }
         self.connection.deadline.store(BUSY, Ordering::Relaxed);
@@ -277,25 +240,21 @@ impl Service<Request<Incoming>> for Answering {
     }
 }
 
-/// What a client that asks too much, or not through the CDN, is told, at the lowest cost.
-fn refused(refusal: &Refusal) -> Response<Answer> {
-    let mut response = Response::new(Answer::Whole(None));
+/// Tells a client that asks too much, or not through the CDN, at the lowest cost.
+pub(super) fn say_refusal(refusal: &Refusal, reply: &mut dyn Reply) {
     match refusal {
         Refusal::TooMany(wait) => {
-            *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-            let seconds = wait.as_secs() + 1;
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            reply.status(StatusCode::TOO_MANY_REQUESTS);
+            reply.field(header::RETRY_AFTER, &(wait.as_secs() + 1).to_string());
+            reply.nothing();
         }
         Refusal::NotThroughCdn(rejection) => {
             tracing::debug!(?rejection, "a request that did not come through the CDN was refused");
-            *response.status_mut() = StatusCode::FORBIDDEN;
-            *response.body_mut() = Answer::Whole(Some(Bytes::from_static(NOT_THROUGH_CDN)));
-            let media_type = HeaderValue::from_static("application/problem+json");
-            response.headers_mut().insert(header::CONTENT_TYPE, media_type);
-            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            reply.status(StatusCode::FORBIDDEN);
+            reply.field(header::CACHE_CONTROL, "no-store");
+            reply.body("application/problem+json", &[NOT_THROUGH_CDN]);
         }
     }
-    response
 }
 
 /// While it lives, its connection has no deadline.
@@ -311,6 +270,12 @@ impl Drop for Busy {
 pub(super) enum Pending {
     AtOnce(Option<Response<Answer>>),
     Routed(Pin<Box<dyn Future<Output = Response<Answer>> + Send>>),
+}
+
+impl Pending {
+    fn at_once(reply: Whole) -> Self {
+        Self::AtOnce(Some(reply.into_response().map(|body| Answer::Whole(Some(body)))))
+    }
 }
 
 impl Future for Pending {

@@ -5,13 +5,14 @@
 //! headers of its own, or does not send them to another host after a redirect, goes on with the URL that it was given. A
 //! bare path of ours never leads to a private image: it would hand out what the token at the CDN guards.
 
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use chrono::Utc;
 
 use crate::{
     cdn::{SEAL_PARAMETER, Terms},
     domain::{ProductOffers, credential},
     error::{Error, Kind, Result},
+    http::head::Head,
 };
 
 /// The terms of a product's links.
@@ -23,17 +24,15 @@ pub(super) fn terms(product: &ProductOffers) -> Terms<'_> {
 ///
 /// # Errors
 /// Kind `Unauthenticated`, with what to send.
-pub(super) fn authenticate(product: &ProductOffers, device: Option<&str>, headers: &HeaderMap) -> Result<()> {
+pub(super) fn authenticate(product: &ProductOffers, device: Option<&str>, head: &Head<'_>) -> Result<()> {
     let refused = |message: &str| Err(Error::new(Kind::Unauthenticated, "device-credential", message));
     let Some(device) = device else {
         return refused("this product's devices say who they are: add device=ID and their credential");
     };
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
+    let Some(value) = head.one(&header::AUTHORIZATION) else {
         return refused("send the device's credential, once: `Authorization: Bearer CREDENTIAL`");
     };
-    let bytes = value.as_bytes();
-    let shown = match bytes.split_at_checked(BEARER.len()) {
+    let shown = match value.split_at_checked(BEARER.len()) {
         Some((scheme, shown)) if scheme.eq_ignore_ascii_case(BEARER) => shown.trim_ascii(),
         _ => return refused("the Authorization header is not of the form `Bearer CREDENTIAL`"),
     };
@@ -49,21 +48,16 @@ const BEARER: &[u8] = b"Bearer ";
 ///
 /// # Errors
 /// Kind `Forbidden`: the seal has ended, or is none. Kind `Unauthenticated`: there is neither a seal nor a credential.
-pub(super) fn permit(
-    product: &ProductOffers,
-    key: &str,
-    query: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<()> {
+pub(super) fn permit(product: &ProductOffers, key: &str, head: &Head<'_>) -> Result<()> {
     if !product.is_private() {
         return Ok(());
     }
     let parameter = |wanted: &str| {
-        let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        let mut pairs = form_urlencoded::parse(head.query().unwrap_or_default().as_bytes());
         pairs.find(|(name, _)| name == wanted).map(|(_, value)| value)
     };
     match parameter(SEAL_PARAMETER) {
-        None => authenticate(product, parameter("device").as_deref(), headers),
+        None => authenticate(product, parameter("device").as_deref(), head),
         Some(seal) => {
             let ends = credential::seal_ends(product.secrets(), product.name(), key, &seal, Utc::now());
             if ends.is_some() {

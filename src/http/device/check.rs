@@ -1,28 +1,35 @@
 //! `GET /v1/check`: facts from the query -> snapshot -> decision -> answer. No await, no lock, no store.
 //!
-//! [`at_once`] is the same answer for the server loop, before any router: nothing lies between hyper and it. What it does
-//! not answer, such as a malformed question, goes on to the router and is answered by [`check`].
+//! [`at_once`] is the same answer for the server loop, before any router and mostly before any HTTP library: nothing lies
+//! between the bytes that were read and it. What it does not answer, such as a malformed question, goes on to the router
+//! and is answered by [`check`].
 //!
 //! An answer is made of few pieces: what an offer says besides its link was rendered when the snapshot was built, the
-//! headers' values were made the first time, and names are read where they stand in the query.
+//! fields' values were made the first time, and names are read where they stand in the query. Nothing is said to the
+//! [`Reply`] before all that could fail has succeeded.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::{Body, Bytes},
-    extract::{RawQuery, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderName, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{DeviceState, access, no_snapshot, question::Asked};
+use super::{DeviceState, access, no_snapshot, pace::Kept, question::Asked};
 use crate::{
     api::{CheckAnswer, Problem},
     cdn::purge::check_tag,
     domain::{Decision, Offer, ProductOffers, Rhythm, Told, tell_in},
     error::{Error, Kind, Result},
-    http::{front, problem::HttpError},
+    http::{
+        front,
+        head::Head,
+        problem::HttpError,
+        reply::{Reply, Whole},
+    },
     telemetry::Answer,
 };
 
@@ -30,11 +37,11 @@ use crate::{
 const EDGE_CACHE_TAG: HeaderName = HeaderName::from_static("edge-cache-tag");
 /// The path of this route.
 pub const PATH: &str = "/v1/check";
+/// What the target of a check begins with.
+pub const TARGETS: &str = "/v1/check?";
 /// What stands before the link in an answer.
 const BEFORE_LINK: &str = "{\"url\":\"";
-/// Room for what stands around link and offer in an answer, in bytes, so that its buffer need not grow.
-const ROOM_AROUND: usize = 96;
-/// Room for a link, in bytes.
+/// Room for a link, in bytes, so that its buffer need not grow.
 const ROOM_FOR_LINK: usize = 256;
 
 /// Is there newer firmware for this device?
@@ -62,14 +69,10 @@ const ROOM_FOR_LINK: usize = 256;
         (status = 429, description = "Too busy, or no snapshot yet", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn check(
-    State(state): State<Arc<DeviceState>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let (answer, response) = match answer(&state, query.as_deref(), host, &headers) {
-        Ok((answer, response)) => (answer, response.map(Body::from)),
+pub async fn check(State(state): State<Arc<DeviceState>>, uri: Uri, headers: HeaderMap) -> Response {
+    let mut reply = Whole::default();
+    let (answer, response) = match answer(&state, &Head::of(&uri, &headers), &mut reply) {
+        Ok(answer) => (answer, reply.into_response().map(Body::from)),
         Err(error) => {
             let answer = match error.kind() {
                 Kind::NotFound => Answer::Unknown,
@@ -84,28 +87,21 @@ pub async fn check(
     response
 }
 
-/// Answers a check that is well-formed and of a product that exists; `None` = let the router do it.
-pub fn at_once(
-    state: &DeviceState,
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Option<Response<Bytes>> {
-    if uri.path() != PATH || !(method == Method::GET || method == Method::HEAD) {
-        return None;
+/// Answers a GET or HEAD of a check that is well-formed and of a product that exists; `false` = nothing was said, let the
+/// router do it.
+pub fn at_once(state: &DeviceState, head: &Head<'_>, reply: &mut dyn Reply) -> bool {
+    if head.path() != PATH || front::host(head).is_none() {
+        return false;
     }
-    let (answer, response) = answer(state, uri.query(), front::host(headers)?, headers).ok()?;
-    state.metrics.check(answer);
-    Some(response)
+    let answer = answer(state, head, reply);
+    if let Ok(answer) = answer {
+        state.metrics.check(answer);
+    }
+    answer.is_ok()
 }
 
-fn answer(
-    state: &DeviceState,
-    query: Option<&str>,
-    host: &str,
-    headers: &HeaderMap,
-) -> Result<(Answer, Response<Bytes>)> {
-    let asked = Asked::parse(query.unwrap_or_default())?;
+fn answer(state: &DeviceState, head: &Head<'_>, reply: &mut dyn Reply) -> Result<Answer> {
+    let asked = Asked::parse(head.query().unwrap_or_default())?;
     let snapshot = state.current.load();
     let Some(snapshot) = snapshot.as_ref() else {
         return Err(no_snapshot());
@@ -118,62 +114,28 @@ fn answer(
         )));
     };
     if product.authenticates_devices() {
-        access::authenticate(product, device, headers)?;
+        access::authenticate(product, device, head)?;
     }
     let Told { decision, rhythm } = tell_in(product, &question);
-    let to = Asking { product, rhythm, device, host, headers };
-    let (answer, mut response) = match decision {
-        Decision::Update(offer) => (Answer::Update, update(state, offer, &to)?),
-        Decision::UpToDate => (Answer::UpToDate, nothing(state, &to)),
-        Decision::NothingForHardware => (Answer::NothingForHardware, nothing(state, &to)),
-        Decision::UnknownProduct | Decision::UnknownChannel => {
-            return Err(unknown(format!(
-                "product {} has no channel {}: correct the device's settings, or promote a release to it",
-                question.product, question.channel
-            )));
-        }
-    };
-    if let Some(template) = &state.check_tag {
-        tag_for_cdn(template, question.product, &mut response);
-    }
-    Ok((answer, response))
-}
-
-/// Names the answer for a CDN that caches it, so that a change of the product can purge it. Only where a CDN is there to
-/// read it, which takes the field off; a 304 changes no tag.
-fn tag_for_cdn(template: &str, product: &str, response: &mut Response<Bytes>) {
-    let cacheable = response.headers().get(header::CACHE_CONTROL);
-    if cacheable.is_none_or(|value| !value.as_bytes().starts_with(b"public"))
-        || response.status() == StatusCode::NOT_MODIFIED
-    {
-        return;
-    }
-    if let Ok(tag) = HeaderValue::try_from(check_tag(template, product)) {
-        response.headers_mut().insert(EDGE_CACHE_TAG, tag);
+    let to = Asking { state, product, rhythm, device, head };
+    match decision {
+        Decision::Update(offer) => to.update(offer, reply).map(|()| Answer::Update),
+        Decision::UpToDate => Ok(to.nothing(Answer::UpToDate, reply)),
+        Decision::NothingForHardware => Ok(to.nothing(Answer::NothingForHardware, reply)),
+        Decision::UnknownProduct | Decision::UnknownChannel => Err(unknown(format!(
+            "product {} has no channel {}: correct the device's settings, or promote a release to it",
+            question.product, question.channel
+        ))),
     }
 }
 
 /// Who asks, about what.
 struct Asking<'a> {
+    state: &'a DeviceState,
     product: &'a ProductOffers,
     rhythm: Rhythm,
     device: Option<&'a str>,
-    host: &'a str,
-    headers: &'a HeaderMap,
-}
-
-impl Asking<'_> {
-    /// Whether nobody else may be given the answer.
-    fn is_private(&self) -> bool {
-        self.device.is_some() || self.product.is_private()
-    }
-
-    /// Nobody keeps an answer about a private product, also when it names no device.
-    fn guard(&self, headers: &mut HeaderMap) {
-        if self.product.is_private() {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-        }
-    }
+    head: &'a Head<'a>,
 }
 
 /// When the links of an answer end; `None` = never.
@@ -182,88 +144,100 @@ struct Ends {
     direct: Option<DateTime<Utc>>,
 }
 
-/// Writes the offer's link, and behind a short one the direct one too.
-fn write_links(
-    state: &DeviceState,
-    body: &mut String,
-    offer: Offer<'_>,
-    to: &Asking<'_>,
-    now: DateTime<Utc>,
-) -> Result<Ends> {
-    let product = to.product;
-    if product.access().is_none() && !product.has_short_links() {
-        return Ok(Ends { url: state.links.write(body, offer.key(), now, to.host)?, direct: None });
+impl Asking<'_> {
+    /// Whether nobody else may be given the answer; also one about a private product that names no device.
+    fn is_private(&self) -> bool {
+        self.device.is_some() || self.product.is_private()
     }
-    let (terms, key) = (access::terms(product), offer.key());
-    let Some(id) = offer.short_id() else {
-        let url = state.links.write_on(body, &terms, &state.short, key, now, to.host)?;
-        return Ok(Ends { url, direct: None });
-    };
-    let url = state.short.write(body, &terms, (id, key), now, to.host)?;
-    body.push_str("\",\"direct_url\":\"");
-    let direct = state.links.write_on(body, &terms, &state.short, key, now, to.host)?;
-    Ok(Ends { url, direct })
-}
 
-fn update(state: &DeviceState, offer: Offer<'_>, to: &Asking<'_>) -> Result<Response<Bytes>> {
-    let now = Utc::now();
-    let members = offer.members();
-    // The form of api::CheckAnswer; all but the link was rendered when the snapshot was built.
-    let mut body = String::with_capacity(members.len() + ROOM_FOR_LINK + ROOM_AROUND);
-    body.push_str(BEFORE_LINK);
-    let ends = write_links(state, &mut body, offer, to, now)?;
-    let first = ends.url.into_iter().chain(ends.direct).min();
-    let left = first.map(|at| (at - now).to_std().unwrap_or_default());
-    let mut response = Response::new(Bytes::new());
-    *response.headers_mut() = HeaderMap::with_capacity(4);
-    state.pace.say_when(response.headers_mut(), to.rhythm, to.device, left);
-    to.guard(response.headers_mut());
-    // An answer to one device is kept by nobody who could ask whether it is still true.
-    if !to.is_private() {
-        let tag = entity_tag(offer.tag(), &body[BEFORE_LINK.len()..]);
-        let known = to.headers.get_all(header::IF_NONE_MATCH).iter().any(|known| matches(known, &tag));
-        response.headers_mut().insert(header::ETAG, tag);
-        if known {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            return Ok(response);
+    /// Says when to ask again, and who may keep the answer while its link lives; `left` = how long that is.
+    fn say_when(&self, reply: &mut dyn Reply, left: Option<Duration>) {
+        let kept = if self.is_private() { Kept::ByNobody } else { Kept::ByCaches(left) };
+        self.state.pace.say_when(reply, self.rhythm, self.device, kept);
+    }
+
+    /// Names the answer for a CDN that caches it, so that a change of the product can purge it. Only where a CDN is there
+    /// to read it, which takes the field off; a 304 changes no tag.
+    fn tag_for_cdn(&self, reply: &mut dyn Reply) {
+        if let Some(template) = self.state.check_tag.as_ref().filter(|_| !self.is_private()) {
+            reply.field(EDGE_CACHE_TAG, &check_tag(template, self.product.name()));
         }
     }
-    body.push_str("\",");
-    for (name, at) in [("url_expires_at", ends.url), ("direct_url_expires_at", ends.direct)] {
-        let Some(at) = at else { continue };
-        let at = at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-        ["\"", name, "\":\"", &at, "\","].iter().for_each(|part| body.push_str(part));
+
+    fn nothing(&self, answer: Answer, reply: &mut dyn Reply) -> Answer {
+        reply.status(StatusCode::NO_CONTENT);
+        self.say_when(reply, None);
+        self.tag_for_cdn(reply);
+        reply.nothing();
+        answer
     }
-    body.push_str(members);
-    body.push('}');
-    *response.body_mut() = Bytes::from(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+
+    fn update(&self, offer: Offer<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let now = Utc::now();
+        let mut links = String::with_capacity(ROOM_FOR_LINK);
+        let ends = self.write_links(&mut links, offer, now)?;
+        let first = ends.url.into_iter().chain(ends.direct).min();
+        let left = first.map(|at| (at - now).to_std().unwrap_or_default());
+        // An answer to one device is kept by nobody who could ask whether it is still true.
+        let tag = (!self.is_private()).then(|| entity_tag(offer.tag(), &links));
+        let is_known = |tag: &String| self.head.all(&header::IF_NONE_MATCH).any(|known| matches(known, tag));
+        if tag.as_ref().is_some_and(is_known) {
+            reply.status(StatusCode::NOT_MODIFIED);
+            self.say_when(reply, left);
+            reply.field(header::ETAG, tag.as_deref().unwrap_or_default());
+            reply.nothing();
+            return Ok(());
+        }
+        reply.status(StatusCode::OK);
+        self.say_when(reply, left);
+        if let Some(tag) = &tag {
+            reply.field(header::ETAG, tag);
+        }
+        self.tag_for_cdn(reply);
+        links.push_str("\",");
+        for (name, at) in [("url_expires_at", ends.url), ("direct_url_expires_at", ends.direct)] {
+            let Some(at) = at else { continue };
+            let at = at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+            ["\"", name, "\":\"", &at, "\","].iter().for_each(|part| links.push_str(part));
+        }
+        // The form of api::CheckAnswer; all but the links was rendered when the snapshot was built.
+        reply.body("application/json", &[BEFORE_LINK, &links, offer.members(), "}"]);
+        Ok(())
+    }
+
+    /// Writes the offer's link, and behind a short one the direct one too.
+    fn write_links(&self, text: &mut String, offer: Offer<'_>, now: DateTime<Utc>) -> Result<Ends> {
+        let (state, product, key) = (self.state, self.product, offer.key());
+        let host = front::host(self.head).unwrap_or_default();
+        if product.access().is_none() && !product.has_short_links() {
+            return Ok(Ends { url: state.links.write(text, key, now, host)?, direct: None });
+        }
+        let terms = access::terms(product);
+        let Some(id) = offer.short_id() else {
+            let url = state.links.write_on(text, &terms, &state.short, key, now, host)?;
+            return Ok(Ends { url, direct: None });
+        };
+        let url = state.short.write(text, &terms, (id, key), now, host)?;
+        text.push_str("\",\"direct_url\":\"");
+        let direct = state.links.write_on(text, &terms, &state.short, key, now, host)?;
+        Ok(Ends { url, direct })
+    }
 }
 
 /// Strong, and the same on every replica: of what the offer says, and of the link.
-fn entity_tag(offer: &str, link: &str) -> HeaderValue {
+fn entity_tag(offer: &str, link: &str) -> String {
     let link = crc32fast::hash(link.as_bytes());
-    HeaderValue::try_from(format!("\"{offer}{link:08x}\"")).expect("hex digits and quotes")
+    format!("\"{offer}{link:08x}\"")
 }
 
 /// Whether a value of `If-None-Match` names the tag (RFC 9110, 13.1.2; a weak form of it means the same here).
-fn matches(known: &HeaderValue, tag: &HeaderValue) -> bool {
-    known.to_str().is_ok_and(|known| {
+fn matches(known: &[u8], tag: &str) -> bool {
+    std::str::from_utf8(known).is_ok_and(|known| {
         known
             .split(',')
             .map(|each| each.trim().trim_start_matches("W/"))
             .any(|each| each == "*" || each == tag)
     })
-}
-
-fn nothing(state: &DeviceState, to: &Asking<'_>) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    *response.headers_mut() = HeaderMap::with_capacity(4);
-    state.pace.say_when(response.headers_mut(), to.rhythm, to.device, None);
-    to.guard(response.headers_mut());
-    response
 }
 
 fn unknown(message: String) -> Error {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::{Path, RawQuery, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt;
@@ -20,7 +20,7 @@ use super::{DeviceState, access, no_snapshot};
 use crate::{
     api::Problem,
     error::{Error, Kind},
-    http::problem::HttpError,
+    http::{head::Head, problem::HttpError},
 };
 
 /// How much is read from the file at once, in bytes.
@@ -50,7 +50,7 @@ const CHUNK: usize = 128 * 1024;
 pub async fn download(
     State(state): State<Arc<DeviceState>>,
     Path((product, version, filename)): Path<(String, String, String)>,
-    RawQuery(query): RawQuery,
+    uri: Uri,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
@@ -68,7 +68,7 @@ pub async fn download(
         let snapshot = state.current.load();
         let snapshot = snapshot.as_ref().ok_or_else(no_snapshot)?;
         let product = snapshot.product(&product).ok_or_else(missing)?;
-        access::permit(product, &key, query.as_deref(), &headers)?;
+        access::permit(product, &key, &Head::of(&uri, &headers))?;
         product.is_private()
     };
     let permit = Arc::clone(&state.downloads).try_acquire_owned().map_err(|_| {

@@ -1,4 +1,4 @@
-//! When devices ask again and caches do, as the values of headers, made once.
+//! When devices ask again and caches do, as the values of fields, made once.
 //!
 //! Interval and lifetime are the channel's, the product's or the server's ([`Rhythm`]). `Retry-After` is the interval, spread
 //! by a tenth either way, so that a fleet that was switched on together drifts apart: by the device's id if it says one,
@@ -17,10 +17,13 @@ use std::{
     time::Duration,
 };
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::header;
 
 use self::known::Known;
-use crate::domain::{CacheLifetime, PollInterval, Rhythm};
+use crate::{
+    domain::{CacheLifetime, PollInterval, Rhythm},
+    http::reply::Reply,
+};
 
 mod known;
 
@@ -37,10 +40,19 @@ pub struct Pace {
     poll_interval: u32,
     cache_lifetime: u32,
     /// By the interval, already stretched.
-    retry_after: Known<Box<[HeaderValue]>>,
+    retry_after: Known<Box<[String]>>,
     /// By the lifetime.
-    cache_control: Known<HeaderValue>,
+    cache_control: Known<String>,
     stretch: Arc<AtomicU32>,
+}
+
+/// Who may keep an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Nobody.
+    ByNobody,
+    /// Everybody, but no longer than this, which is how long its link lives; `None` = for ever.
+    ByCaches(Option<Duration>),
 }
 
 impl Pace {
@@ -57,33 +69,30 @@ impl Pace {
         }
     }
 
-    /// Adds `Retry-After` and `Cache-Control` to an answer. `left` is how long its link lives.
-    pub(super) fn say_when(
-        &self,
-        headers: &mut HeaderMap,
-        rhythm: Rhythm,
-        device: Option<&str>,
-        left: Option<Duration>,
-    ) {
+    /// Adds `Retry-After` and `Cache-Control` to an answer.
+    pub(super) fn say_when(&self, reply: &mut dyn Reply, rhythm: Rhythm, device: Option<&str>, kept: Kept) {
         let stretch = self.stretch.load(Ordering::Relaxed).clamp(1, MOST_STRETCH);
         let interval = rhythm.poll_interval.map_or(self.poll_interval, PollInterval::get);
         let lifetime = rhythm.cache_lifetime.map_or(self.cache_lifetime, CacheLifetime::get);
-        headers.insert(header::RETRY_AFTER, self.retry_after(interval.saturating_mul(stretch), device));
-        let cache = match (device, left) {
-            (Some(_), _) => HeaderValue::from_static("private, no-store"),
-            (None, None) => {
+        self.say_retry_after(reply, interval.saturating_mul(stretch), device);
+        let mut cache = |value: &str| reply.field(header::CACHE_CONTROL, value);
+        match kept {
+            Kept::ByNobody => cache("private, no-store"),
+            Kept::ByCaches(None) => {
                 let make = || cache_control(Duration::from_secs(lifetime.into()), STALE_IF_ERROR);
-                self.cache_control.get(lifetime, make).cloned().unwrap_or_else(make)
+                match self.cache_control.get(lifetime, make) {
+                    Some(known) => cache(known),
+                    None => cache(&make()),
+                }
             }
-            (None, Some(left)) => {
+            Kept::ByCaches(Some(left)) => {
                 let lifetime = Duration::from_secs(lifetime.into()).min(left);
-                cache_control(lifetime, STALE_IF_ERROR.min(left - lifetime))
+                cache(&cache_control(lifetime, STALE_IF_ERROR.min(left - lifetime)));
             }
-        };
-        headers.insert(header::CACHE_CONTROL, cache);
+        }
     }
 
-    fn retry_after(&self, interval: u32, device: Option<&str>) -> HeaderValue {
+    fn say_retry_after(&self, reply: &mut dyn Reply, interval: u32, device: Option<&str>) {
         let index = |count: usize| match device {
             Some(device) => {
                 let mut hasher = DefaultHasher::new();
@@ -93,46 +102,49 @@ impl Pace {
             None => fastrand::usize(..count),
         };
         let make = || rhythms(Duration::from_secs(interval.into()));
+        let mut say = |values: &[String]| reply.field(header::RETRY_AFTER, &values[index(values.len())]);
         match self.retry_after.get(interval, make) {
-            Some(values) => values[index(values.len())].clone(),
-            None => {
-                let mut values = make();
-                std::mem::replace(&mut values[index(values.len())], HeaderValue::from_static(""))
-            }
+            Some(known) => say(known),
+            None => say(&make()),
         }
     }
 }
 
 /// The interval from a tenth less to a tenth more.
-fn rhythms(interval: Duration) -> Box<[HeaderValue]> {
+fn rhythms(interval: Duration) -> Box<[String]> {
     let seconds = interval.as_secs();
     let spread = seconds / 5;
     let count = (spread + 1).min(RHYTHMS);
     let value = |index: u64| {
         let offset = if count > 1 { index * spread / (count - 1) } else { 0 };
-        HeaderValue::from((seconds - spread / 2 + offset).max(1))
+        (seconds - spread / 2 + offset).max(1).to_string()
     };
     (0..count).map(value).collect()
 }
 
-fn cache_control(lifetime: Duration, stale_if_error: Duration) -> HeaderValue {
+fn cache_control(lifetime: Duration, stale_if_error: Duration) -> String {
     let (lifetime, stale) = (lifetime.as_secs(), stale_if_error.as_secs());
-    HeaderValue::try_from(format!("public, max-age={lifetime}, stale-if-error={stale}"))
-        .expect("letters, digits and punctuation")
+    format!("public, max-age={lifetime}, stale-if-error={stale}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::reply::Whole;
 
     fn said(pace: &Pace, device: Option<&str>, left: Option<u64>) -> (u64, String) {
         said_of(pace, Rhythm::default(), device, left)
     }
 
     fn said_of(pace: &Pace, rhythm: Rhythm, device: Option<&str>, left: Option<u64>) -> (u64, String) {
-        let mut headers = HeaderMap::new();
-        pace.say_when(&mut headers, rhythm, device, left.map(Duration::from_secs));
-        let text = |name| headers[name].to_str().expect("ASCII").to_owned();
+        let mut answer = Whole::default();
+        let kept = match device {
+            Some(_) => Kept::ByNobody,
+            None => Kept::ByCaches(left.map(Duration::from_secs)),
+        };
+        pace.say_when(&mut answer, rhythm, device, kept);
+        let answer = answer.into_response();
+        let text = |name| answer.headers()[name].to_str().expect("ASCII").to_owned();
         (text(header::RETRY_AFTER).parse().expect("seconds"), text(header::CACHE_CONTROL))
     }
 

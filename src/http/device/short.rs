@@ -9,8 +9,8 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, RawQuery, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use chrono::Utc;
@@ -19,7 +19,7 @@ use super::{DeviceState, access, no_snapshot};
 use crate::{
     api::Problem,
     error::{Error, Kind},
-    http::{front, problem::HttpError},
+    http::{front, head::Head, problem::HttpError},
 };
 
 /// The way to an image, by its short link
@@ -45,9 +45,10 @@ use crate::{
 pub async fn short(
     State(state): State<Arc<DeviceState>>,
     Path(id): Path<String>,
-    RawQuery(query): RawQuery,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
+    let head = Head::of(&uri, &headers);
     let snapshot = state.current.load();
     let snapshot = snapshot.as_ref().ok_or_else(no_snapshot)?;
     let Some((product, image)) = snapshot.short_image(&id) else {
@@ -58,7 +59,7 @@ pub async fn short(
         )
         .into());
     };
-    access::permit(product, image.key, query.as_deref(), &headers)?;
+    access::permit(product, image.key, &head)?;
     if image.gone {
         return Err(Error::new(
             Kind::Gone,
@@ -67,7 +68,7 @@ pub async fn short(
         )
         .into());
     }
-    let host = front::host(&headers).unwrap_or_default();
+    let host = front::host(&head).unwrap_or_default();
     let mut url = String::new();
     state.links.write_on(&mut url, &access::terms(product), &state.short, image.key, Utc::now(), host)?;
     let location = HeaderValue::try_from(url).map_err(Error::internal)?;

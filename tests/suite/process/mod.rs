@@ -1,5 +1,6 @@
 //! The whole process from outside: the real binary, spoken to as publishers, devices and operators do.
 
+mod at_once;
 mod attachments;
 mod audit;
 mod backup;
