@@ -34,7 +34,7 @@ pub struct Audit {
     pub actor: Actor,
     /// The verb: `product.create`, `product.update`, `product.device-secret`, `image.publish`, `image.remove`,
     /// `channel.promote`, `release.recall`, `release.notes`, `release.security`, `release.attach`, `release.detach`,
-    /// `release.path`, `catalogue.rebuild`, and by the gate `channel.offer`.
+    /// `release.path`, `catalogue.rebuild`, and by the gate `channel.offer` and `channel.refuse`.
     pub action: &'static str,
     /// The version concerned, if any.
     pub version: Option<Version>,

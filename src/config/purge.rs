@@ -1,7 +1,7 @@
 //! The settings of what this server asks of the CDN itself: to forget (`[cdn.purge]`), and to be fetched from before an
 //! offer (`cdn.verify_before_offer`).
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ use crate::{
 
 /// The largest image that is fetched back whole unless the settings say otherwise, in bytes.
 const SAMPLE_ABOVE: u64 = 64 * 1024 * 1024;
+
+/// How long it may take to fetch one image back unless the settings say otherwise.
+pub(crate) const VERIFY_WITHIN: Duration = Duration::from_secs(30 * 60);
 
 /// Whether an image is fetched back through the CDN before it is offered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]

@@ -51,8 +51,8 @@ pub use name::{ChannelName, FileName, Hardware, NameError, ProductName, key_of};
 pub use offers::{ChannelOffers, Offer, ProductOffers, ShortImage};
 pub use policy::Policy;
 pub use product::{
-    Digests, Image, PendingPromotion, Product, ProductSettings, ProductState, Promotion, Recall, Release,
-    UpgradePath,
+    Digests, Image, PendingPromotion, Product, ProductSettings, ProductState, Promotion, Recall,
+    RefusedPromotion, Release, UpgradePath,
 };
 pub use retention::Retention;
 pub use rhythm::{CacheLifetime, PollInterval, Rhythm};

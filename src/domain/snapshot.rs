@@ -186,6 +186,7 @@ pub(crate) mod tests {
             promotions: Vec::new(),
             withdrawn: Vec::new(),
             pending: Vec::new(),
+            refused: Vec::new(),
         };
         for (version, images, recalled) in releases {
             let images: Vec<Image> = images

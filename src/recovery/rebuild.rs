@@ -326,6 +326,7 @@ fn unknown(name: &ProductName) -> Found {
         promotions: Vec::new(),
         withdrawn: Vec::new(),
         pending: Vec::new(),
+        refused: Vec::new(),
     };
     Found { state, manifest: None }
 }

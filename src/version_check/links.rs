@@ -4,6 +4,10 @@
 //! of the service. Judged is the link as a device would get it, token and all, at its longest; behind a short link also
 //! the scheme of what it leads to, which the same modem must speak.
 
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
 use super::{Limits, Reason, findings::Findings, rule};
 use crate::domain::{Delivery, LinkForm, LinkKind, ProductState, UrlHost, UrlScheme, Version, key_of};
 
@@ -85,11 +89,14 @@ fn host(delivery: &Delivery, form: LinkForm, findings: &mut Findings<'_>) {
     );
 }
 
-/// What is offered now, and could not be used by the product's devices if its settings were these.
+/// What is offered now or waits to be, and could not be used by the product's devices if its settings were these.
 pub fn broken(state: &ProductState, limits: Limits) -> Vec<Reason> {
     let mut findings = Findings::new(&state.product.settings.policy);
-    let offered = state.promotions.iter().filter_map(|promotion| state.image(promotion.image));
-    for (release, image) in offered.filter(|(release, _)| release.recall.is_none()) {
+    let offered = state.promotions.iter().map(|promotion| promotion.image);
+    let images: BTreeSet<Uuid> =
+        offered.chain(state.pending.iter().map(|promotion| promotion.image)).collect();
+    let images = images.into_iter().filter_map(|image| state.image(image));
+    for (release, image) in images.filter(|(release, _)| release.recall.is_none()) {
         if image.removed_at.is_some() {
             continue;
         }
@@ -165,6 +172,27 @@ mod tests {
             "{}",
             found[0].1
         );
+    }
+
+    #[test]
+    fn what_waits_to_be_offered_is_judged_too() {
+        let mut state = product(&[("1.0.0", &[&[]], false)]);
+        state.product.settings.delivery =
+            serde_json::from_value(serde_json::json!({ "url": { "max_length": 100 } }))
+                .expect("known members");
+        let promotion = state.promotions.remove(0);
+        assert!(broken(&state, limits()).is_empty());
+        state.pending.push(crate::domain::PendingPromotion {
+            channel: promotion.channel,
+            image: promotion.image,
+            withdraw: Vec::new(),
+            at: promotion.at,
+            allow_stranding: false,
+            reason: None,
+            attempts: 0,
+            last_error: None,
+        });
+        assert_eq!(broken(&state, limits())[0].code, "url-too-long");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! | a recall | deleted: every image of the release | invalidated |
 //! | a removal for good | deleted: every image that it names | invalidated |
 //! | an offer, and whatever else a check could tell of | | invalidated |
-//! | documents, security facts, a promotion that waits at the gate | | |
+//! | documents, security facts, a promotion that waits at the gate or is refused there | | |
 //!
 //! A check's URL has the device's version and hardware in it, so the cached answers of a product cannot be listed as URLs:
 //! they are named by a cache tag of the product (which our answers then carry), or by a CP code of their own. The tag is
@@ -20,7 +20,8 @@ use crate::{
 };
 
 /// Changes that no check tells of.
-const UNTOLD: [&str; 4] = ["product.create", "release.attach", "release.detach", "release.security"];
+const UNTOLD: [&str; 5] =
+    ["product.create", "release.attach", "release.detach", "release.security", "channel.refuse"];
 /// Changes after which no edge may have the release's images.
 const TAKEN_BACK: [&str; 2] = ["release.recall", "image.remove"];
 
@@ -179,6 +180,7 @@ mod tests {
             ("image.publish", Some("stable"), json!({"pending": true}), false),
             ("image.publish", None, json!({}), false),
             ("release.path", None, json!({}), true),
+            ("channel.refuse", Some("stable"), json!({}), false),
             ("product.create", None, json!({}), false),
             ("release.attach", None, json!({}), false),
         ] {

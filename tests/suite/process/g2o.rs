@@ -11,6 +11,7 @@ async fn only_the_cdn_is_believed_and_only_it_may_ask_where_that_is_required() {
     let backend = Backend::production().await;
     for required in ["true", "false"] {
         let server = Server::builder(&backend)
+            .set("DEVICE__PUBLIC_URL", "https://fw.example.com")
             .set("DEVICE__G2O__REQUIRED", required)
             .set("DEVICE__G2O__KEYS__K1", KEY)
             .set("DEVICE__RATE_LIMIT__PER_SECOND", "0.001")
