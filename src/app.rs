@@ -125,6 +125,8 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
             current.set_from_disk(snapshot);
         }
         Ok(None) => tracing::info!("no snapshot on disk"),
+        // After an upgrade, this is what is expected.
+        Err(error) if error.code() == keeper::OTHER_FORMAT => tracing::warn!("{error}"),
         Err(error) => tracing::error!("{error}"),
     }
 

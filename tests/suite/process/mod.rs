@@ -16,6 +16,7 @@ mod downloads;
 mod drain;
 mod edge;
 mod edge_akamai;
+mod edge_cache;
 mod edge_purge;
 mod errors;
 mod first_run;
