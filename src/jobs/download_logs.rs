@@ -24,7 +24,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
-use super::Reconciler;
+use super::{Reconciler, earlier_life};
 use crate::{
     bucket::{ForeignObject, S3Bucket},
     catalogue::{Catalogue, DownloadCount},
@@ -107,10 +107,7 @@ impl Reconciler for DownloadLogsJob {
     }
 
     async fn pass(&mut self) -> Result<Option<String>> {
-        if let Some(earlier) = self.earlier_life {
-            self.catalogue.stop_leading(DUTY, earlier).await?;
-            self.earlier_life = None;
-        }
+        earlier_life::stop_leading(&mut self.earlier_life, DUTY, &*self.catalogue).await?;
         if !self.catalogue.lead(DUTY, self.holder, LEASE).await? {
             // Whoever leads counts what this replica does not see: start afresh the next time.
             self.marker = None;

@@ -100,7 +100,7 @@ impl Clients {
         let Some(g2o) = &self.g2o else { return Ok(None) };
         let one = |name: &HeaderName| head.one(name).and_then(|value| std::str::from_utf8(value).ok());
         let target = head.target();
-        match g2o.verify(one(&G2O_DATA), one(&G2O_SIGN), &target, Utc::now().timestamp()) {
+        match g2o.verify(one(&G2O_DATA), one(&G2O_SIGN), target, Utc::now().timestamp()) {
             Ok(()) => Ok(one(&CLIENT_OF_EDGE).and_then(|client| client.trim().parse().ok())),
             Err(rejection) if g2o.required => Err(rejection),
             Err(_) => Ok(None),

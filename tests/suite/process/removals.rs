@@ -26,7 +26,7 @@ fn job(catalogue: Arc<dyn Catalogue>, bucket: Bucket, page: u32) -> RemovalsJob 
         catalogue,
         bucket,
         holder: Uuid::now_v7(),
-        limits: Limits { max_image_bytes: 1, links: None },
+        limits: Limits { max_image_bytes: 1, links: None, tag: None },
         uploads: Semaphore::new(1),
         upload_lifetime: Duration::from_secs(60),
         gated: false,
