@@ -1,7 +1,7 @@
 //! The composition root: settings -> components -> the two listeners' states, and the life of the process.
 //!
 //! # Start, one log line a step
-//! data directory (locked) -> catalogue -> bucket -> snapshot (from disk, then from the catalogue, if it answers in
+//! limit of open files -> data directory (locked) -> catalogue -> bucket -> snapshot (from disk, then from the catalogue, if it answers in
 //! time) -> listeners -> reconcilers -> ready. A catalogue or bucket that is away does not stop the start: checks are
 //! answered from the snapshot on disk, and everything recovers by itself.
 //!
@@ -49,6 +49,7 @@ use crate::{
 pub(crate) mod backup;
 mod cdn;
 mod certificate;
+mod files;
 mod first;
 mod links;
 mod logs;
@@ -98,6 +99,7 @@ pub async fn open_sqlite(data_dir: &DataDir) -> Result<Arc<dyn Catalogue>> {
 pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Started<'_>)) -> Result<()> {
     // First: a signal that comes during the start is acted on after it, and not ignored (as process 1 would).
     let mut signals = signal::Signals::new()?;
+    files::raise_limit(&settings);
     let data_dir = DataDir::open(&settings.data_dir)?;
     let (holder, earlier_life) = data_dir.next_holder();
     let token = match &settings.publisher.token {
