@@ -17,9 +17,11 @@ use prometheus_client::{
 use super::BackupMetrics;
 
 mod downloads;
+mod listeners;
 
 use crate::{catalogue::PurgeCounts, domain::Snapshot, error::Error};
 pub use downloads::CdnDownloads;
+pub use listeners::ListenerMetrics;
 
 /// How a check was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,10 +38,10 @@ pub enum Answer {
     Malformed,
     /// 401: a device of a private product without its credential.
     Unauthenticated,
-    /// 429: too many at once.
-    Busy,
     /// 429: no snapshot yet.
     NotReady,
+    /// 500.
+    Failed,
 }
 
 impl EncodeLabelValue for Answer {
@@ -51,8 +53,8 @@ impl EncodeLabelValue for Answer {
             Self::Unknown => "unknown",
             Self::Malformed => "malformed",
             Self::Unauthenticated => "unauthenticated",
-            Self::Busy => "busy",
             Self::NotReady => "not_ready",
+            Self::Failed => "failed",
         };
         encoder.write_str(label)
     }
@@ -74,8 +76,8 @@ const ANSWERS: [Answer; 8] = [
     Answer::Unknown,
     Answer::Malformed,
     Answer::Unauthenticated,
-    Answer::Busy,
     Answer::NotReady,
+    Answer::Failed,
 ];
 
 /// What we depend on.
@@ -153,6 +155,7 @@ pub struct Metrics {
     pub pending_promotions: Gauge,
     /// How often an image that was fetched back through the CDN was not as it should be.
     pub gate_failures: Counter,
+    listeners: listeners::Listeners,
 }
 
 impl Default for Metrics {
@@ -189,6 +192,7 @@ impl Metrics {
             purge_oldest: Gauge::default(),
             pending_promotions: Gauge::default(),
             gate_failures: Counter::default(),
+            listeners: listeners::Listeners::default(),
             registry: Registry::default(),
         };
         for dependency in [Dependency::Catalogue, Dependency::Bucket] {
@@ -270,6 +274,7 @@ impl Metrics {
             "How often an image that was fetched back through the CDN was not as it should be",
             metrics.gate_failures.clone(),
         );
+        metrics.listeners.register(&mut registry);
         Self { registry, ..metrics }
     }
 
@@ -279,6 +284,11 @@ impl Metrics {
             self.purges.get_or_create(&StateLabel { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         self.purge_oldest.set(counts.oldest.as_secs_f64());
+    }
+
+    /// Those of one listener, `publisher` or `device`.
+    pub fn listener(&self, listener: &'static str) -> ListenerMetrics {
+        self.listeners.of(listener)
     }
 
     /// Counts a check.
