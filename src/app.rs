@@ -6,7 +6,7 @@
 //! answered from the snapshot on disk, and everything recovers by itself.
 //!
 //! # End
-//! SIGTERM or SIGINT: `/readyz` turns false; after `shutdown.delay` no more connections are taken; requests under way
+//! SIGTERM or SIGINT: `/readyz` turns false, and each answer is the last of its connection; after `shutdown.delay` no more connections are taken; requests under way
 //! finish within `shutdown.limit`; then uploads are aborted, cleanly. A second signal ends at once. Any task that ends
 //! on its own, or panics, ends the process with failure: a replica that is half alive is worse than none.
 
@@ -170,7 +170,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         abort: abort.clone(),
         tasks: TaskTracker::new(),
     });
-    let handles = [Handle::default(), Handle::default()];
+    let handles = ["publisher", "device"].map(|listener| Handle::new(metrics.listener(listener)));
     let [publisher_handle, device_handle] = handles.clone();
     let device_state = Arc::new(DeviceState {
         current: Arc::clone(&current),
@@ -333,6 +333,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
 }
 
 async fn drain(settings: &Settings, handles: &[Handle], publishing: &Publishing, abort: &CancellationToken) {
+    handles.iter().for_each(Handle::leave);
     tokio::time::sleep(settings.shutdown.delay).await;
     handles.iter().for_each(Handle::drain);
     publishing.tasks.close();
