@@ -1,12 +1,12 @@
 //! The composition root: settings -> components -> the two listeners' states, and the life of the process.
 //!
 //! # Start, one log line a step
-//! data directory (locked) -> catalogue -> bucket -> snapshot (from disk, then from the catalogue, if it answers in
+//! limit of open files -> data directory (locked) -> catalogue -> bucket -> snapshot (from disk, then from the catalogue, if it answers in
 //! time) -> listeners -> reconcilers -> ready. A catalogue or bucket that is away does not stop the start: checks are
 //! answered from the snapshot on disk, and everything recovers by itself.
 //!
 //! # End
-//! SIGTERM or SIGINT: `/readyz` turns false; after `shutdown.delay` no more connections are taken; requests under way
+//! SIGTERM or SIGINT: `/readyz` turns false, and each answer is the last of its connection; after `shutdown.delay` no more connections are taken; requests under way
 //! finish within `shutdown.limit`; then uploads are aborted, cleanly. A second signal ends at once. Any task that ends
 //! on its own, or panics, ends the process with failure: a replica that is half alive is worse than none.
 
@@ -49,6 +49,7 @@ use crate::{
 pub(crate) mod backup;
 mod cdn;
 mod certificate;
+mod files;
 mod first;
 mod links;
 mod logs;
@@ -98,6 +99,7 @@ pub async fn open_sqlite(data_dir: &DataDir) -> Result<Arc<dyn Catalogue>> {
 pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Started<'_>)) -> Result<()> {
     // First: a signal that comes during the start is acted on after it, and not ignored (as process 1 would).
     let mut signals = signal::Signals::new()?;
+    files::raise_limit(&settings);
     let data_dir = DataDir::open(&settings.data_dir)?;
     let (holder, earlier_life) = data_dir.next_holder();
     let token = match &settings.publisher.token {
@@ -171,7 +173,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         abort: abort.clone(),
         tasks: TaskTracker::new(),
     });
-    let handles = [Handle::default(), Handle::default()];
+    let handles = ["publisher", "device"].map(|listener| Handle::new(metrics.listener(listener)));
     let [publisher_handle, device_handle] = handles.clone();
     let device_state = Arc::new(DeviceState {
         current: Arc::clone(&current),
@@ -334,6 +336,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
 }
 
 async fn drain(settings: &Settings, handles: &[Handle], publishing: &Publishing, abort: &CancellationToken) {
+    handles.iter().for_each(Handle::leave);
     tokio::time::sleep(settings.shutdown.delay).await;
     handles.iter().for_each(Handle::drain);
     publishing.tasks.close();

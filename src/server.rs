@@ -6,7 +6,16 @@
 //! Per connection (`connection.rs`): the first request must be there within [`FIRST_REQUEST_TIMEOUT`] (that ends silent
 //! and dripping ones), each later one within [`IDLE_TIMEOUT`] of the answer before it, and an answer must find somebody
 //! who reads it. No connection has a timer of its own: a deadline is a number, and once a second all are looked at, so a
-//! request pays nothing for its time-outs. Connections are bounded; one too many is told 429 and closed, unread.
+//! request pays nothing for its time-outs.
+//!
+//! Connections are bounded: each has one of the listener's places. The fewer are free (`regime.rs`), the shorter they are kept
+//! between requests ([`IDLE_TIMEOUT_IF_FEW`], [`IDLE_TIMEOUT_IF_SCARCE`]), and when they are scarce every answer is its
+//! connection's last. When none is free, those give way of which nothing was heard for longest (`room.rs`), and one that
+//! still finds no place is told 429, or how the process is if it asks that (`refused.rs`). So idle connections lock
+//! nobody out, and a balancer learns that a busy node is well.
+//!
+//! Before the end, from [`Handle::leave`] on, every answer is its connection's last too, so that clients go elsewhere by
+//! themselves and no request meets a connection that is just being closed.
 //!
 //! Before HTTP there may be a PROXY header (`proxy_protocol.rs`) and TLS (`tls.rs`); who the client behind proxies is, and
 //! how much it may ask, is in `clients.rs`.
@@ -26,7 +35,6 @@ use std::{
 
 use axum::Router;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
@@ -35,12 +43,16 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::{Error, Kind, Result},
     http::{head::Head, reply::Reply},
+    telemetry::ListenerMetrics,
 };
 
 mod clients;
 mod connection;
 mod exchange;
 mod proxy_protocol;
+mod refused;
+mod regime;
+mod room;
 mod stream;
 mod tls;
 
@@ -48,10 +60,16 @@ pub use clients::{Clients, RateLimit};
 pub use tls::Tls;
 
 use connection::{Connection, End};
+use regime::Regime;
+use room::Room;
 
 /// How long a connection is kept between two requests, and how long an answer may wait for somebody to read it. Above
 /// the 60 s that load balancers commonly keep theirs for reuse, so that it is they who close first.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// The same when few places are free.
+pub const IDLE_TIMEOUT_IF_FEW: Duration = Duration::from_secs(15);
+/// The same when they are scarce.
+pub const IDLE_TIMEOUT_IF_SCARCE: Duration = Duration::from_secs(5);
 /// How long a new connection may be silent or dripping before its first request's header is complete.
 pub const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often deadlines are looked at.
@@ -61,14 +79,6 @@ const TICK: Duration = Duration::from_secs(1);
 const BACKLOG: u32 = 4096;
 /// How long to wait when the system has no more file descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(100);
-
-/// What a connection too many is told. Small, and without a look at its request.
-const TOO_MANY: &[u8] =
-    b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 10\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-/// How many of those are waited for, so that they get to read it before the connection is gone.
-const LINGERING: usize = 256;
-/// How long.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// What answers some requests at once.
 pub struct AtOnce {
@@ -103,16 +113,14 @@ pub struct Listener {
 }
 
 /// Ends a listener and counts its connections.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Handle(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
     drain: CancellationToken,
     close: CancellationToken,
-    /// Seconds since the listener began, as of the last tick.
-    clock: Arc<AtomicU32>,
-    stretch: Arc<AtomicU32>,
+    regime: Arc<Regime>,
+    room: Room,
     next: AtomicU64,
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
 }
@@ -151,18 +159,27 @@ impl Listener {
     pub async fn serve(self, site: Site, max_connections: usize, handle: Handle) {
         let site = Arc::new(site);
         let free = Arc::new(Semaphore::new(max_connections));
-        let lingering = Arc::new(Semaphore::new(LINGERING));
-        let Shared { drain, close, .. } = handle.0.as_ref();
+        let lingering = Arc::new(Semaphore::new(refused::lingering(&site)));
+        let Shared { drain, close, regime, .. } = handle.0.as_ref();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let began = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 accepted = self.socket.accept() => match accepted {
-                    Ok((stream, peer)) => match Arc::clone(&free).try_acquire_owned() {
-                        Ok(permit) => handle.begin(Arc::clone(&site), stream, peer, permit),
-                        Err(_) => one_too_many(stream, &lingering),
-                    },
+                    Ok((stream, peer)) => {
+                        match Arc::clone(&free).try_acquire_owned() {
+                            Ok(permit) => handle.begin(Arc::clone(&site), stream, peer, permit),
+                            Err(_) => match Arc::clone(&lingering).try_acquire_owned() {
+                                Ok(place) => {
+                                    let permit = handle.make_room(max_connections, &free);
+                                    handle.wait(Arc::clone(&site), stream, peer, permit, place);
+                                }
+                                Err(_) => refused::turn_away(&stream, &site, regime),
+                            },
+                        }
+                        regime.room(free.available_permits(), max_connections);
+                    }
                     Err(error) => {
                         // One that is gone already is not worth a line: an attacker would write our log.
                         tracing::debug!(%error, "a connection was not accepted");
@@ -172,9 +189,8 @@ impl Listener {
                     }
                 },
                 due = tick.tick() => {
-                    handle.tick(began.elapsed());
-                    let free = free.available_permits();
-                    handle.0.stretch.store(stretch(due.elapsed(), free, max_connections), Ordering::Relaxed);
+                    regime.tick(began.elapsed(), due.elapsed(), free.available_permits(), max_connections);
+                    handle.end_overdue();
                 }
                 () = drain.cancelled() => break,
             }
@@ -184,7 +200,10 @@ impl Listener {
         handle.end_all(End::AfterAnswer);
         while handle.connection_count() > 0 {
             tokio::select! {
-                _ = tick.tick() => handle.tick(began.elapsed()),
+                due = tick.tick() => {
+                    regime.tick(began.elapsed(), due.elapsed(), free.available_permits(), max_connections);
+                    handle.end_overdue();
+                }
                 () = close.cancelled() => break,
                 () = tokio::time::sleep(Duration::from_millis(10)) => {}
             }
@@ -194,6 +213,23 @@ impl Listener {
 }
 
 impl Handle {
+    /// Of a listener that shows how it is in `metrics`.
+    pub fn new(metrics: ListenerMetrics) -> Self {
+        Self(Arc::new(Shared {
+            drain: CancellationToken::new(),
+            close: CancellationToken::new(),
+            regime: Arc::new(Regime::new(metrics)),
+            room: Room::default(),
+            next: AtomicU64::new(0),
+            connections: Mutex::default(),
+        }))
+    }
+
+    /// Makes each answer the last of its connection; new ones are taken as before.
+    pub fn leave(&self) {
+        self.0.regime.leave();
+    }
+
     /// Takes no more connections, and closes each once it has its answer.
     pub fn drain(&self) {
         self.0.drain.cancel();
@@ -207,7 +243,7 @@ impl Handle {
 
     /// How many times longer than usual callers should wait until they come again: 1 to 8, by the load.
     pub fn stretch(&self) -> Arc<AtomicU32> {
-        Arc::clone(&self.0.stretch)
+        Arc::clone(&self.0.regime.stretch)
     }
 
     /// How many connections there are.
@@ -225,20 +261,67 @@ impl Handle {
             tracing::debug!(%error, "a connection was gone at once");
             return;
         }
-        let connection = Arc::new(Connection::new(Arc::clone(&self.0.clock)));
+        let connection = Arc::new(Connection::new(Arc::clone(&self.0.regime)));
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.connections().insert(id, Arc::clone(&connection));
+        self.0.regime.metrics.open.inc();
         let handle = self.clone();
         tokio::spawn(async move {
-            connection::serve(stream, peer, site, connection).await;
+            connection::serve(stream, peer, site, Arc::clone(&connection)).await;
             handle.connections().remove(&id);
+            handle.0.regime.metrics.open.dec();
+            if connection.gave_way() {
+                handle.0.room.left();
+            }
             drop(permit);
         });
     }
 
-    fn tick(&self, since_began: Duration) {
-        let now = u32::try_from(since_began.as_secs()).unwrap_or(u32::MAX);
-        self.0.clock.store(now, Ordering::Relaxed);
+    /// Has others give way; the result comes with a place that gets free. `None` = nobody can.
+    fn make_room(
+        &self,
+        places: usize,
+        free: &Arc<Semaphore>,
+    ) -> Option<impl Future<Output = Option<OwnedSemaphorePermit>> + Send + 'static> {
+        let Shared { room, regime, .. } = self.0.as_ref();
+        let (told, will_be) = room.make(self.connections().values(), regime.now(), places);
+        regime.metrics.displaced.inc_by(told as u64);
+        will_be.then(|| {
+            room.wait();
+            let (handle, free) = (self.clone(), Arc::clone(free));
+            async move {
+                let permit = tokio::time::timeout(refused::LINGER, free.acquire_owned()).await;
+                handle.0.room.waited();
+                permit.ok()?.ok()
+            }
+        })
+    }
+
+    /// Begins a connection once there is a place for it, or tells it that there is none.
+    fn wait(
+        &self,
+        site: Arc<Site>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        permit: Option<impl Future<Output = Option<OwnedSemaphorePermit>> + Send + 'static>,
+        place: OwnedSemaphorePermit,
+    ) {
+        let handle = self.clone();
+        tokio::spawn(async move {
+            let permit = match permit {
+                Some(permit) => permit.await,
+                None => None,
+            };
+            match permit.filter(|_| !handle.0.drain.is_cancelled()) {
+                Some(permit) => handle.begin(site, stream, peer, permit),
+                None => refused::hear(stream, peer, site, Arc::clone(&handle.0.regime)).await,
+            }
+            drop(place);
+        });
+    }
+
+    fn end_overdue(&self) {
+        let now = self.0.regime.now();
         for connection in self.connections().values().filter(|connection| connection.is_overdue(now)) {
             connection.end(End::Now);
         }
@@ -249,43 +332,10 @@ impl Handle {
     }
 }
 
-/// How much load there is, as how many times longer callers should wait. Two signs: the loop comes late to what is due,
-/// so that all else waits as long; or few places are left.
-fn stretch(late: Duration, free: usize, places: usize) -> u32 {
-    let by_delay = match late.as_millis() {
-        0..100 => 1,
-        100..250 => 2,
-        250..1000 => 4,
-        _ => 8,
-    };
-    let by_places = match free * 100 / places.max(1) {
-        0..10 => 4,
-        10..25 => 2,
-        _ => 1,
-    };
-    by_delay.max(by_places)
-}
-
 /// An error of accept(2) that concerns one connection, and not this machine's limits.
 fn is_of_the_peer(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
-}
-
-/// Tells a connection too many to come later. Closing it with its request unread would make the kernel reset it, and
-/// the answer could be lost: so some are given a moment to read it, and to send what they were about to.
-fn one_too_many(mut stream: TcpStream, lingering: &Arc<Semaphore>) {
-    // A new socket's send buffer is empty: this is written at once or not at all.
-    let _ = stream.try_write(TOO_MANY);
-    if let Ok(place) = Arc::clone(lingering).try_acquire_owned() {
-        tokio::spawn(async move {
-            let _ = stream.shutdown().await;
-            let mut unread = [0; 1024];
-            let read = async { while matches!(stream.read(&mut unread).await, Ok(1..)) {} };
-            let _ = tokio::time::timeout(LINGER, read).await;
-            drop(place);
-        });
-    }
 }

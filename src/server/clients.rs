@@ -32,7 +32,7 @@ static G2O_DATA: HeaderName = HeaderName::from_static(g2o::DATA);
 static G2O_SIGN: HeaderName = HeaderName::from_static(g2o::SIGN);
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Always answered, whoever asks how often: a load balancer must not take a node out because it asks.
-const HEALTH: [&str; 2] = ["/livez", "/readyz"];
+pub(super) const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 /// How many parts the table has, each with a lock of its own.
 const SHARDS: usize = 64;
 /// How many clients a part knows at most.

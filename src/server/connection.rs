@@ -1,12 +1,14 @@
-//! One connection: a deadline, and who answers.
+//! One connection: when it ends, and who answers.
 //!
 //! It begins with `exchange`, if its site answers anything at once, and becomes hyper's with the first request that is not
 //! of that kind.
 //!
-//! The deadline is a number of seconds on the listener's clock, or none while a request is being answered by the router
-//! (whose handlers have limits of their own). The listener looks at it once a second and wakes the connection to end it.
-//! What moves it: a request that begins to be answered, an answer's end, and every byte that the other side takes. The
-//! first one covers all that comes before a request: the PROXY header and the TLS handshake.
+//! The deadline follows from the last sign, a number of seconds on the listener's clock; there is none while a request is being
+//! answered by the router (whose handlers have limits of their own). The listener looks at it once a second and wakes the
+//! connection to end it. Signs are: a request that begins to be answered, an answer's end, and every byte that the other
+//! side takes. The first deadline covers all that comes before a request: the PROXY header and the TLS handshake.
+//!
+//! An answer says that it is the last when its connection is to end, and when all are (`regime`).
 
 use std::{
     convert::Infallible,
@@ -19,13 +21,12 @@ use std::{
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use axum::{
     body::{Body, Bytes},
     extract::ConnectInfo,
-    http::{Method, Request, Response, StatusCode, header},
+    http::{HeaderValue, Method, Request, Response, StatusCode, header},
 };
 use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
@@ -35,10 +36,12 @@ use tokio::net::TcpStream;
 use tower::ServiceExt;
 
 use super::{
-    FIRST_REQUEST_TIMEOUT, IDLE_TIMEOUT, Site,
+    FIRST_REQUEST_TIMEOUT, Site,
     clients::Refusal,
     exchange::{Exchange, Outcome, Unanswered},
     proxy_protocol,
+    regime::{Regime, seconds},
+    room::GRACE,
     stream::{Socket, Stream},
 };
 use crate::http::{
@@ -52,7 +55,7 @@ const LARGEST_HEADER: usize = 32 * 1024;
 const MOST_FIELDS: usize = 64;
 /// The body of a 403.
 const NOT_THROUGH_CDN: &[u8] = br#"{"type":"urn:firmament:problem:not-through-cdn","title":"Forbidden","status":403,"detail":"ask through the CDN: this server takes only requests that it has signed"}"#;
-/// No deadline: a request is being answered.
+/// In place of the last sign: a request is being answered.
 const BUSY: u32 = u32::MAX;
 
 /// How a connection ends.
@@ -67,24 +70,56 @@ pub(super) enum End {
 
 /// What the listener and a connection share.
 pub(super) struct Connection {
-    clock: Arc<AtomicU32>,
-    deadline: AtomicU32,
+    regime: Arc<Regime>,
+    /// When something was last heard of it, in seconds on the listener's clock.
+    sign: AtomicU32,
+    /// Whether it ever took an answer.
+    asked: AtomicBool,
+    gave_way: AtomicBool,
     end: AtomicU8,
     waker: AtomicWaker,
 }
 
 impl Connection {
-    pub fn new(clock: Arc<AtomicU32>) -> Self {
-        let connection =
-            Self { clock, deadline: AtomicU32::new(BUSY), end: AtomicU8::new(0), waker: AtomicWaker::new() };
-        connection.expect_within(FIRST_REQUEST_TIMEOUT);
-        connection
+    pub fn new(regime: Arc<Regime>) -> Self {
+        let sign = AtomicU32::new(regime.now());
+        let (asked, gave_way) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { regime, sign, asked, gave_way, end: AtomicU8::new(0), waker: AtomicWaker::new() }
     }
 
     /// Whether something was to have happened by now.
     pub fn is_overdue(&self, now: u32) -> bool {
-        let deadline = self.deadline.load(Ordering::Relaxed);
-        deadline != BUSY && deadline < now
+        let limit = if self.gave_way() {
+            GRACE
+        } else if self.has_asked() {
+            self.regime.idle_limit()
+        } else {
+            seconds(FIRST_REQUEST_TIMEOUT)
+        };
+        let sign = self.sign.load(Ordering::Relaxed);
+        sign != BUSY && now.saturating_sub(sign) > limit
+    }
+
+    /// For how many seconds nothing was heard of it; `None` = it is being answered, or is to end anyway.
+    pub fn silence(&self, now: u32) -> Option<u32> {
+        let sign = self.sign.load(Ordering::Relaxed);
+        (sign != BUSY && !self.is_ending()).then(|| now.saturating_sub(sign))
+    }
+
+    /// Has it end for another's sake, by the next second.
+    pub fn give_way(&self) {
+        self.gave_way.store(true, Ordering::Relaxed);
+        self.end(if self.has_asked() { End::AfterAnswer } else { End::Now });
+    }
+
+    /// Whether it was told so.
+    pub fn gave_way(&self) -> bool {
+        self.gave_way.load(Ordering::Relaxed)
+    }
+
+    /// Whether it ever took an answer, or a part of one.
+    pub fn has_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Has it end.
@@ -98,15 +133,29 @@ impl Connection {
         self.end.load(Ordering::Relaxed) != 0
     }
 
-    fn expect_within(&self, limit: Duration) {
-        let limit = u32::try_from(limit.as_secs()).unwrap_or(BUSY / 2);
-        self.deadline.store(self.clock.load(Ordering::Relaxed).saturating_add(limit), Ordering::Relaxed);
+    /// Whether an answer to it is to be its last.
+    pub fn is_parting(&self) -> bool {
+        self.is_ending() || self.regime.is_parting()
     }
 
-    /// The other side takes what it is sent: if there is a deadline, it moves.
+    fn give_sign(&self) {
+        self.sign.store(self.regime.now(), Ordering::Relaxed);
+    }
+
+    /// The other side takes what it is sent.
     pub fn progress(&self) {
-        if self.deadline.load(Ordering::Relaxed) != BUSY {
-            self.expect_within(IDLE_TIMEOUT);
+        if self.sign.load(Ordering::Relaxed) != BUSY {
+            self.give_sign();
+        }
+        if !self.has_asked() {
+            self.asked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a request that was not looked at.
+    pub fn count(&self, refusal: &Refusal) {
+        if matches!(refusal, Refusal::TooMany(_)) {
+            self.regime.metrics.limited.inc();
         }
     }
 }
@@ -124,32 +173,39 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, 
     .await;
 }
 
-async fn converse(mut stream: TcpStream, peer: SocketAddr, site: Arc<Site>, connection: Arc<Connection>) {
+/// What comes before HTTP: the PROXY header and TLS. Returns who the client is; `None` = the connection is done with.
+pub(super) async fn enter(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    site: &Site,
+) -> Option<(Stream, SocketAddr)> {
     let peer = if site.expects_proxy_header {
         if !site.clients.trusts(peer.ip()) {
             tracing::debug!(%peer, "a connection that does not come from a trusted proxy was closed");
-            return;
+            return None;
         }
         match proxy_protocol::client(&mut stream).await {
             Ok(client) => client.unwrap_or(peer),
             Err(error) => {
                 tracing::debug!(%error, %peer, "a connection without a good PROXY header was closed");
-                return;
+                return None;
             }
         }
     } else {
         peer
     };
-    let mut stream = match &site.tls {
-        None => Stream::Plain(stream),
-        Some(tls) => match tls.acceptor().accept(stream).await {
-            Ok(stream) => Stream::Tls(Box::new(stream)),
-            Err(error) => {
-                tracing::debug!(%error, %peer, "a TLS handshake failed");
-                return;
-            }
-        },
-    };
+    let Some(tls) = &site.tls else { return Some((Stream::Plain(stream), peer)) };
+    match tls.acceptor().accept(stream).await {
+        Ok(stream) => Some((Stream::Tls(Box::new(stream)), peer)),
+        Err(error) => {
+            tracing::debug!(%error, %peer, "a TLS handshake failed");
+            None
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, connection: Arc<Connection>) {
+    let Some((mut stream, peer)) = enter(stream, peer, &site).await else { return };
     let mut unanswered = Unanswered::default();
     if let Some(at_once) = &site.at_once {
         let mut exchange = Exchange::new(&mut stream, &site, at_once, peer, &connection);
@@ -171,17 +227,19 @@ async fn converse(mut stream: TcpStream, peer: SocketAddr, site: Arc<Site>, conn
     }
 }
 
+/// How HTTP is spoken.
+pub(super) fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.header_read_timeout(None).max_buf_size(LARGEST_HEADER).max_headers(MOST_FIELDS);
+    http
+}
+
 async fn speak_http(
     socket: Socket,
     answering: Answering,
     connection: Arc<Connection>,
 ) -> Result<(), hyper::Error> {
-    let http = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_buf_size(LARGEST_HEADER)
-        .max_headers(MOST_FIELDS)
-        .serve_connection(TokioIo::new(socket), answering);
-    let mut http = pin!(http);
+    let mut http = pin!(http().serve_connection(TokioIo::new(socket), answering));
     let mut told = false;
     poll_fn(|cx| {
         if !told && connection.is_ending() {
@@ -194,7 +252,7 @@ async fn speak_http(
 }
 
 /// Answers the requests of one connection.
-struct Answering {
+pub(super) struct Answering {
     site: Arc<Site>,
     peer: SocketAddr,
     connection: Arc<Connection>,
@@ -213,8 +271,9 @@ impl Service<Request<Incoming>> for Answering {
         if !self.admitted.swap(false, Ordering::Relaxed)
             && let Some(refusal) = self.site.clients.refusal(self.peer.ip(), &head)
         {
+            self.connection.count(&refusal);
             say_refusal(&refusal, &mut reply);
-            return Pending::at_once(reply);
+            return self.at_once(reply);
         }
         if let Some(at_once) = &self.site.at_once
             && matches!(*request.method(), Method::GET | Method::HEAD)
@@ -222,10 +281,10 @@ impl Service<Request<Incoming>> for Answering {
             // If it panics, so will the router's handler, which makes an answer of it and logs it.
             let answer = AssertUnwindSafe(|| (at_once.answer)(&head, &mut reply));
             if catch_unwind(answer).unwrap_or(false) {
-                return Pending::at_once(reply);
+                return self.at_once(reply);
             }
         }
-        self.connection.deadline.store(BUSY, Ordering::Relaxed);
+        self.connection.sign.store(BUSY, Ordering::Relaxed);
         let busy = Busy(Arc::clone(&self.connection));
         request.extensions_mut().insert(ConnectInfo(self.peer));
         let routed = self.site.router.clone().oneshot(request.map(Body::new));
@@ -235,9 +294,32 @@ impl Service<Request<Incoming>> for Answering {
             if response.status() == StatusCode::NO_CONTENT {
                 response.headers_mut().remove(header::CONTENT_LENGTH);
             }
+            if busy.0.is_parting() {
+                say_close(&mut response);
+            }
             response.map(|body| Answer::Routed { body, _busy: busy })
         }))
     }
+}
+
+impl Answering {
+    /// Answers from the first request on.
+    pub fn new(site: Arc<Site>, peer: SocketAddr, connection: Arc<Connection>) -> Self {
+        Self { site, peer, connection, admitted: AtomicBool::new(false) }
+    }
+
+    fn at_once(&self, reply: Whole) -> Pending {
+        let mut response = reply.into_response();
+        if self.connection.is_parting() {
+            say_close(&mut response);
+        }
+        Pending::at_once(response)
+    }
+}
+
+/// Makes an answer its connection's last: hyper goes by the field.
+fn say_close<B>(response: &mut Response<B>) {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// Tells a client that asks too much, or not through the CDN, at the lowest cost.
@@ -257,12 +339,12 @@ pub(super) fn say_refusal(refusal: &Refusal, reply: &mut dyn Reply) {
     }
 }
 
-/// While it lives, its connection has no deadline.
+/// While it lives, its connection has no deadline, and gives way to nobody.
 pub(super) struct Busy(Arc<Connection>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.expect_within(IDLE_TIMEOUT);
+        self.0.give_sign();
     }
 }
 
@@ -273,8 +355,8 @@ pub(super) enum Pending {
 }
 
 impl Pending {
-    fn at_once(reply: Whole) -> Self {
-        Self::AtOnce(Some(reply.into_response().map(|body| Answer::Whole(Some(body)))))
+    pub fn at_once(response: Response<Bytes>) -> Self {
+        Self::AtOnce(Some(response.map(|body| Answer::Whole(Some(body)))))
     }
 }
 

@@ -10,7 +10,7 @@
 //! handle bodies, oversize or dripping heads, other methods and versions, or malformed requests.
 //!
 //! Time-outs are the connection's deadline, as with hyper: an answer's bytes that are taken move it. When the listener
-//! drains, a connection that has asked before ends when nothing more has come; a request that is already there is
+//! drains, or it has to give way to others, a connection that has asked before ends when nothing more has come; a request that is already there is
 //! answered, as the last.
 
 use std::{
@@ -141,19 +141,21 @@ impl<'a> Exchange<'a> {
                 Poll::Pending if is_ending && self.began => self.next = Next::End,
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(()) if read.filled().is_empty() => self.next = Next::End,
-                Poll::Ready(()) => self.exchange(cx, read.filled(), is_ending)?,
+                Poll::Ready(()) => {
+                    self.exchange(cx, read.filled(), is_ending || self.connection.is_parting())?
+                }
             }
         }
     }
 
     /// Answers what was read, and writes what the other side takes at once.
-    fn exchange(&mut self, cx: &mut Context<'_>, read: &[u8], is_ending: bool) -> io::Result<()> {
+    fn exchange(&mut self, cx: &mut Context<'_>, read: &[u8], is_parting: bool) -> io::Result<()> {
         thread_local! {
             static ANSWERS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
         ANSWERS.with_borrow_mut(|answers| {
             answers.clear();
-            self.next = self.answer_all(read, is_ending, answers);
+            self.next = self.answer_all(read, is_parting, answers);
             if answers.is_empty() {
                 return Ok(());
             }
@@ -183,7 +185,7 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    fn answer_all(&self, mut read: &[u8], is_ending: bool, answers: &mut Vec<u8>) -> Next {
+    fn answer_all(&self, mut read: &[u8], is_parting: bool, answers: &mut Vec<u8>) -> Next {
         while !read.is_empty() {
             let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
             let mut parsed = httparse::Request::new(&mut []);
@@ -191,9 +193,10 @@ impl<'a> Exchange<'a> {
             let Some(request) = request else { return Next::Other(Unanswered::new(read, false)) };
             let head = Head::read(request.target, parsed.headers);
             let before = answers.len();
-            let closes = request.closes || is_ending;
+            let closes = request.closes || is_parting;
             let mut reply = OnTheWire::new(answers, closes);
             if let Some(refusal) = self.site.clients.refusal(self.peer.ip(), &head) {
+                self.connection.count(&refusal);
                 say_refusal(&refusal, &mut reply);
             } else {
                 // If it panics, so will the router's handler, which makes an answer of it and logs it.

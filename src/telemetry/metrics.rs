@@ -17,9 +17,11 @@ use prometheus_client::{
 use super::BackupMetrics;
 
 mod downloads;
+mod listeners;
 
 use crate::{catalogue::PurgeCounts, domain::Snapshot, error::Error};
 pub use downloads::CdnDownloads;
+pub use listeners::ListenerMetrics;
 
 /// How a check was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,10 +38,10 @@ pub enum Answer {
     Malformed,
     /// 401: a device of a private product without its credential.
     Unauthenticated,
-    /// 429: too many at once.
-    Busy,
     /// 429: no snapshot yet.
     NotReady,
+    /// 500.
+    Failed,
 }
 
 impl EncodeLabelValue for Answer {
@@ -51,8 +53,8 @@ impl EncodeLabelValue for Answer {
             Self::Unknown => "unknown",
             Self::Malformed => "malformed",
             Self::Unauthenticated => "unauthenticated",
-            Self::Busy => "busy",
             Self::NotReady => "not_ready",
+            Self::Failed => "failed",
         };
         encoder.write_str(label)
     }
@@ -74,8 +76,8 @@ const ANSWERS: [Answer; 8] = [
     Answer::Unknown,
     Answer::Malformed,
     Answer::Unauthenticated,
-    Answer::Busy,
     Answer::NotReady,
+    Answer::Failed,
 ];
 
 /// What we depend on.
@@ -155,6 +157,7 @@ pub struct Metrics {
     pub gate_failures: Counter,
     /// Promotions that were refused when they were to be offered.
     pub gate_refusals: Counter,
+    listeners: listeners::Listeners,
 }
 
 impl Default for Metrics {
@@ -192,6 +195,7 @@ impl Metrics {
             pending_promotions: Gauge::default(),
             gate_failures: Counter::default(),
             gate_refusals: Counter::default(),
+            listeners: listeners::Listeners::default(),
             registry: Registry::default(),
         };
         for dependency in [Dependency::Catalogue, Dependency::Bucket] {
@@ -278,6 +282,7 @@ impl Metrics {
             "Promotions that the rules refused when the CDN served them, so that they are not offered",
             metrics.gate_refusals.clone(),
         );
+        metrics.listeners.register(&mut registry);
         Self { registry, ..metrics }
     }
 
@@ -287,6 +292,11 @@ impl Metrics {
             self.purges.get_or_create(&StateLabel { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         self.purge_oldest.set(counts.oldest.as_secs_f64());
+    }
+
+    /// Those of one listener, `publisher` or `device`.
+    pub fn listener(&self, listener: &'static str) -> ListenerMetrics {
+        self.listeners.of(listener)
     }
 
     /// Counts a check.

@@ -16,7 +16,7 @@ mod backup;
 mod metrics;
 
 pub use backup::BackupMetrics;
-pub use metrics::{Answer, CdnDownloads, Dependency, Metrics};
+pub use metrics::{Answer, CdnDownloads, Dependency, ListenerMetrics, Metrics};
 
 /// Starts to log, for the rest of the process.
 ///

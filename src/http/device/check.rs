@@ -78,7 +78,8 @@ pub async fn check(State(state): State<Arc<DeviceState>>, uri: Uri, headers: Hea
                 Kind::NotFound => Answer::Unknown,
                 Kind::Malformed => Answer::Malformed,
                 Kind::Unauthenticated => Answer::Unauthenticated,
-                _ => Answer::NotReady,
+                Kind::Busy | Kind::Unavailable => Answer::NotReady,
+                _ => Answer::Failed,
             };
             (answer, HttpError(error).into_response())
         }

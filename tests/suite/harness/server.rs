@@ -31,6 +31,7 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
     wait_until_ready: bool,
+    open_files: Option<(u32, u32)>,
 }
 
 /// A server that runs.
@@ -74,6 +75,12 @@ impl Builder {
         self
     }
 
+    /// With this soft and hard limit of open files.
+    pub fn open_files(mut self, soft: u32, hard: u32) -> Self {
+        self.open_files = Some((soft, hard));
+        self
+    }
+
     fn environment(mut self, key: &str, value: &str) -> Self {
         self.environment.push((key.to_owned(), value.to_owned()));
         self
@@ -108,6 +115,9 @@ impl Builder {
         let _ = std::fs::remove_file(data_dir.join("listeners.json"));
         let environment = self.all_environment();
         let mut command = command(self.home.path());
+        if let Some((soft, hard)) = self.open_files {
+            command = limited(&command, soft, hard);
+        }
         command.arg("serve").args(&self.arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.envs(environment.iter().map(|(key, value)| (key, value)));
         let mut child = command.spawn().expect("the binary can be run");
@@ -144,6 +154,22 @@ impl Builder {
     }
 }
 
+/// The same command, run by prlimit(1), which becomes it.
+fn limited(command: &Command, soft: u32, hard: u32) -> Command {
+    let mut limited = Command::new("prlimit");
+    limited.arg(format!("--nofile={soft}:{hard}")).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        limited.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited
+}
+
 impl Server {
     /// A server on these stores, in a directory of its own.
     pub fn builder(backend: &Backend) -> Builder {
@@ -154,6 +180,7 @@ impl Server {
             environment: Vec::new(),
             arguments: Vec::new(),
             wait_until_ready: true,
+            open_files: None,
         }
     }
 

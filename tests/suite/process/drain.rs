@@ -40,6 +40,41 @@ async fn an_idle_server_ends_soon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn before_the_end_each_answer_is_the_last_of_its_connection() {
+    let server = Server::builder(&Backend::Embedded).set("SHUTDOWN__DELAY", "60s").start().await;
+    server.publisher().create("p").await;
+    server.publisher().upload("p", "1.0.0").channel("stable").send(content(1000, 73)).await.expect(201);
+    eventually("the offer", async || server.device().offer("p", "0.1.0").await).await;
+    let (device, publisher) = (server.device().base, server.publisher().base);
+    let check = "/v1/check?product=p&version=0.1.0";
+    let say = async |raw: &mut Raw, path: &str| {
+        raw.say(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+    };
+    let mut kept = Vec::new();
+    for (base, before, after) in
+        [(&device, check, check), (&device, "/livez", check), (&publisher, "/livez", "/readyz")]
+    {
+        let mut raw = Raw::connect(base).await;
+        say(&mut raw, before).await;
+        let head = raw.head().await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("connection: close"), "{before}: {head}");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+        raw.next_bytes(length.trim().parse().expect("a number")).await;
+        kept.push((raw, after));
+    }
+    server.signal("TERM");
+    server.logged("draining").await;
+    for path in [check, "/livez", "/v1/none"] {
+        kept.push((Raw::connect(&device).await, path));
+    }
+    for (mut raw, path) in kept {
+        say(&mut raw, path).await;
+        let answer = raw.rest().await;
+        assert_eq!(answer.matches("connection: close\r\n").count(), 1, "{path}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_download_is_finished() {
     let mut server = Server::start(&Backend::Embedded).await;
     let (publisher, device) = (server.publisher(), server.device());

@@ -212,48 +212,78 @@ async fn a_proxy_header_is_expected_from_trusted_proxies_and_names_the_client() 
 /// Two replicas behind HAProxy, each restarted in turn, under checks on new connections and on kept ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_behind_haproxy_fails_no_request() {
+    restart_behind_haproxy("http", "", false).await;
+}
+
+/// The same when HAProxy passes on connections and not requests, and says who the client is in a PROXY header.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_behind_haproxy_in_tcp_mode_fails_no_request() {
+    restart_behind_haproxy("tcp", "send-proxy-v2", true).await;
+}
+
+async fn restart_behind_haproxy(mode: &str, server_options: &str, proxy_protocol: bool) {
     let backend = Backend::production().await;
     let (ports, port) = ([free_port(), free_port()], free_port());
     let replica = |at: usize| {
-        Server::builder(&backend)
+        let builder = Server::builder(&backend)
             .set("DEVICE__LISTEN", &format!("127.0.0.1:{}", ports[at]))
-            .set("SHUTDOWN__DELAY", "2s")
+            .set("SHUTDOWN__DELAY", "2s");
+        if !proxy_protocol {
+            return builder;
+        }
+        builder
+            .set("DEVICE__PROXY_PROTOCOL", "true")
+            .set("DEVICE__TRUSTED_PROXIES", "127.0.0.0/8")
+            .not_ready()
     };
     let (first, second) = tokio::join!(replica(0).start(), replica(1).start());
     let product = product_name();
+    let is_ready = async |server: &Server| {
+        let url = format!("{}/readyz", server.publisher().base);
+        eventually("ready", async || (fetch(Method::GET, &url, &[]).await.status == 200).then_some(())).await;
+    };
+    is_ready(&first).await;
+    is_ready(&second).await;
     first.publisher().create(&product).await;
     let upload = first.publisher().upload(&product, "1.0.0").channel("stable");
     upload.send(content(1000, 900)).await.expect(201);
-    for server in [&first, &second] {
-        eventually("the offer", async || server.device().offer(&product, "0.1.0").await).await;
-    }
     let folder = tempfile::tempdir().expect("a temporary directory");
     let config = folder.path().join("haproxy.cfg");
     let text = format!(
-        "defaults\n mode http\n timeout connect 2s\n timeout client 60s\n timeout server 30s\n\
+        "defaults\n mode {mode}\n timeout connect 2s\n timeout client 60s\n timeout server 30s\n\
          frontend devices\n bind 127.0.0.1:{port}\n default_backend replicas\n\
-         backend replicas\n option httpchk GET /readyz\n default-server check inter 200ms fall 2 rise 2\n \
+         backend replicas\n option httpchk GET /readyz\n\
+         \x20default-server check inter 200ms fall 2 rise 2 {server_options}\n \
          server a 127.0.0.1:{}\n server b 127.0.0.1:{}\n",
         ports[0], ports[1]
     );
     std::fs::write(&config, text).expect("written");
     let _haproxy = start("haproxy", &["-db", "-f", &config.display().to_string()], port).await;
     let base = format!("http://127.0.0.1:{port}");
+    let check = format!("/v1/check?product={product}&version=0.1.0");
     eventually("both replicas", async || {
-        (fetch(Method::GET, &format!("{base}/readyz"), &[]).await.status == 200).then_some(())
+        for _ in 0..4 {
+            let mut raw = Raw::connect(&base).await;
+            raw.send(format!("GET {check} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes())
+                .await;
+            if !raw.rest().await.starts_with("HTTP/1.1 200 ") {
+                return None;
+            }
+        }
+        Some(())
     })
     .await;
 
     let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let check = format!("/v1/check?product={product}&version=0.1.0");
     let mut load = Vec::new();
     for client in 0..8 {
         let (base, check, stop, asked) = (base.clone(), check.clone(), Arc::clone(&stop), Arc::clone(&asked));
         load.push(tokio::spawn(async move {
             let keep = client % 2 == 0;
             let mut kept = Raw::connect(&base).await;
+            let mut is_over = false;
             while !stop.load(Ordering::Relaxed) {
-                if !keep {
+                if !keep || is_over {
                     kept = Raw::connect(&base).await;
                 }
                 kept.say(&format!("GET {check} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
@@ -263,6 +293,7 @@ async fn a_rolling_restart_behind_haproxy_fails_no_request() {
                     "after {} checks: {head:?}",
                     asked.load(Ordering::Relaxed)
                 );
+                is_over = head.to_lowercase().contains("\r\nconnection: close\r\n");
                 let length =
                     head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
                 kept.next_bytes(length.trim().parse().expect("a number")).await;
@@ -276,7 +307,9 @@ async fn a_rolling_restart_behind_haproxy_fails_no_request() {
         let old = running.remove(0);
         let home = old.home().clone();
         old.terminate().await;
-        running.push(replica(at).at_home_of(&home).start().await);
+        let new = replica(at).at_home_of(&home).start().await;
+        is_ready(&new).await;
+        running.push(new);
         // The balancer takes it in again before the next one goes.
         tokio::time::sleep(Duration::from_secs(2)).await;
     }

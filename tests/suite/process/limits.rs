@@ -41,41 +41,123 @@ async fn connections_without_a_request_are_closed() {
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_too_many_is_told_429() {
-    let server = Server::builder(&Backend::Embedded).set("DEVICE__MAX_CONNECTIONS", "5").start().await;
-    let base = server.device().base;
-    let ask = async |raw: &mut Raw| {
-        raw.say("GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        raw.head().await
-    };
-    let mut held = join_all((0..5).map(|_| Raw::connect(&base))).await;
-    for raw in &mut held {
-        // The connections of the harness's own readiness probes are closed, though perhaps not yet counted so.
-        eventually("a place", async || {
-            let answer = ask(raw).await;
+/// Connects until this many connections have asked a question and been kept.
+async fn hold(base: &str, count: usize) -> Vec<Raw> {
+    let mut held = Vec::new();
+    while held.len() < count {
+        let raw = eventually("a place", async || {
+            let mut raw = Raw::connect(base).await;
+            let answer = ask(&mut raw, "/livez").await;
             if !answer.contains(" 200 ") {
-                *raw = Raw::connect(&base).await;
                 return None;
             }
             raw.next_bytes(length_of_body(&answer)).await;
-            Some(())
-        })
-        .await;
+            Some(raw)
+        });
+        held.push(raw.await);
     }
-    let answer = Raw::connect(&base).await.rest().await;
-    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("Retry-After: "), "{answer}");
-    // The other listener has its own limit, and a place that is given back is taken again.
-    server.publisher().get("/livez").await.expect(200);
-    held.pop();
-    eventually("a free place", async || {
-        let mut raw = Raw::connect(&base).await;
-        if !raw.send(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await {
-            return None;
-        }
-        raw.rest().await.contains(" 200 ").then_some(())
+    held
+}
+
+async fn ask(raw: &mut Raw, path: &str) -> String {
+    raw.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await;
+    raw.head().await
+}
+
+/// The connections of the harness's own readiness probes may not be counted as closed yet.
+async fn nobody_connected(server: &Server) {
+    eventually("nobody", async || {
+        let open = server.publisher().metric("firmament_connections{listener=\"device\"}").await;
+        (open == 0.0).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_too_many_is_told_429_and_health_is_answered() {
+    let server = Server::builder(&Backend::Embedded)
+        .set("DEVICE__MAX_CONNECTIONS", "4")
+        .set("DEVICE__MAX_DOWNLOADS", "4")
+        .start()
+        .await;
+    let (publisher, base) = (server.publisher(), server.device().base);
+    publisher.create("p").await;
+    // More than the buffers of a connection hold: who is being answered gives way to nobody.
+    let image = content(30_000_000, 92);
+    publisher.upload("p", "1.0.0").channel("stable").send(image.clone()).await.expect(201);
+    eventually("the offer", async || server.device().offer("p", "0.1.0").await).await;
+    nobody_connected(&server).await;
+    let mut busy = join_all((0..4).map(|_| Raw::connect(&base))).await;
+    for raw in &mut busy {
+        assert!(ask(raw, "/v1/download/p/1.0.0/app.bin").await.starts_with("HTTP/1.1 200 "));
+    }
+    // Longer than anybody is left alone.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for (path, status) in
+        [("/livez", " 200 "), ("/readyz", " 200 "), ("/v1/check?product=p&version=0.1.0", " 429 ")]
+    {
+        let mut raw = Raw::connect(&base).await;
+        raw.say(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        let answer = raw.rest().await;
+        let lower = answer.to_lowercase();
+        assert!(answer.contains(status) && lower.contains("\r\nconnection: close\r\n"), "{path}: {answer}");
+        assert_eq!(lower.contains("\r\nretry-after: "), status == " 429 ", "{path}: {answer}");
+    }
+    let answer = Raw::connect(&base).await.rest().await;
+    assert!(
+        answer.starts_with("HTTP/1.1 429 ") && answer.contains("Retry-After: "),
+        "asked nothing: {answer}"
+    );
+    let metric = async |name: &str| publisher.metric(&format!("{name}{{listener=\"device\"}}")).await;
+    assert_eq!(metric("firmament_connections").await, 4.0);
+    assert_eq!(metric("firmament_connections_refused_total").await, 2.0);
+    assert_eq!(metric("firmament_connections_displaced_total").await, 0.0);
+    assert_eq!(metric("firmament_stretch").await, 4.0);
+    // A place that is given back is taken again.
+    assert!(busy.remove(0).next_bytes(image.len()).await == image, "not the image");
+    drop(busy);
+    hold(&base, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_lock_nobody_out() {
+    let server = Server::builder(&Backend::Embedded).set("DEVICE__MAX_CONNECTIONS", "3").start().await;
+    let (publisher, base) = (server.publisher(), server.device().base);
+    nobody_connected(&server).await;
+    let mut held = hold(&base, 2).await;
+    held.push(Raw::connect(&base).await);
+    // All are new yet: nobody has to give way.
+    let check = "/v1/check?product=a&version=1.0.0";
+    let mut raw = Raw::connect(&base).await;
+    assert!(ask(&mut raw, check).await.contains(" 429 "));
+    eventually("somebody gives way", async || {
+        let answer = ask(&mut Raw::connect(&base).await, check).await;
+        (answer.contains(" 404 ") && answer.contains("\r\nconnection: close\r\n")).then_some(())
+    })
+    .await;
+    let displaced = publisher.metric("firmament_connections_displaced_total{listener=\"device\"}").await;
+    assert_eq!(displaced, 1.0);
+    let ends = held.iter_mut().map(|raw| Box::pin(raw.rest()));
+    let (rest, ..) = futures_util::future::select_all(ends).await;
+    assert_eq!(rest, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_open_files_is_raised_and_one_that_is_too_low_is_said() {
+    let connections = async |server: &Server| {
+        let base = server.device().base;
+        let mut held = join_all((0..200).map(|_| Raw::connect(&base))).await;
+        for raw in &mut held {
+            assert!(ask(raw, "/livez").await.contains(" 200 "));
+        }
+    };
+    let builder = || Server::builder(&Backend::Embedded).set("DEVICE__MAX_CONNECTIONS", "300");
+    let server = builder().open_files(128, 4000).start().await;
+    connections(&server).await;
+    server.logged("limit of open files raised").await;
+    let server = builder().open_files(128, 400).start().await;
+    server.logged("open files are limited below what max_connections").await;
+    connections(&server).await;
 }
 
 fn length_of_body(head: &str) -> usize {
