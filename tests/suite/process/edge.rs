@@ -18,14 +18,14 @@ use tokio::process::{Child, Command};
 use crate::harness::{Backend, Raw, Server, client::fetch, content, eventually, product_name};
 
 /// Runs a program to its end.
-async fn run(program: &str, arguments: &[&str]) -> Output {
+pub(super) async fn run(program: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     let ran = tokio::time::timeout(Duration::from_secs(30), command.output()).await.expect("ends by itself");
     ran.unwrap_or_else(|error| panic!("{program}: {error}; tests/run installs it"))
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -43,7 +43,7 @@ fn free_port() -> u16 {
 }
 
 /// A certificate for localhost, made by openssl. Returns the paths of certificate and key.
-async fn certificate(folder: &Path, name: &str) -> (String, String) {
+pub(super) async fn certificate(folder: &Path, name: &str) -> (String, String) {
     let path = |extension: &str| folder.join(format!("{name}.{extension}")).display().to_string();
     let (certificate, key) = (path("crt"), path("key"));
     let made = run(

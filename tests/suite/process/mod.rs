@@ -27,6 +27,7 @@ mod links;
 mod mounts;
 mod origin;
 mod outage;
+mod over_tls;
 mod private;
 mod prune;
 mod publish;
