@@ -1,4 +1,4 @@
-"""A catalogue of any size, written as SQL into the embedded database, for benchmarks that need a large one.
+"""A catalogue of any size, written as SQL into the embedded database or PostgreSQL, for benchmarks that need a large one.
 
 No benchmark by itself. What is written is what publishing would have written, as far as a check or a start looks at it.
 """
@@ -6,9 +6,12 @@ No benchmark by itself. What is written is what publishing would have written, a
 import collections
 import itertools
 import json
+import os
+import shutil
 import sqlite3
 import subprocess
 import time
+from pathlib import Path
 
 import stage
 
@@ -68,10 +71,57 @@ def load(data_dir, products, releases, hardware):
     database.close()
 
 
-def migrated(binary, data_dir):
-    """An empty catalogue in a data directory."""
+def psql(url, statements):
+    """Runs SQL with the client that comes with the server."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/psql"), key=lambda path: int(path.parts[-3]))
+    client = shutil.which("psql") or next(iter(map(str, reversed(found))), None)
+    if not client:
+        stage.die("psql is missing, type: sudo apt-get install -y --no-install-recommends postgresql-client")
+    told = subprocess.run([client, "--no-psqlrc", "-q", "-At", "-v", "ON_ERROR_STOP=1", url], input=statements, text=True,
+                          stdout=subprocess.PIPE, check=False)
+    if told.returncode:
+        stage.die("psql failed")
+    return told.stdout
+
+
+def load_postgres(url, products, releases, hardware):
+    """The same in PostgreSQL, by a superuser: without triggers and foreign keys' checks, which would take minutes."""
+    boards = "array[" + ", ".join(f"'{board}'" for board in hardware) + "]"
+    psql(url, f"""
+        begin;
+        set local session_replication_role = replica;
+        set local synchronous_commit = off;
+        create function pg_temp.id(kind int, number bigint) returns uuid language sql immutable as
+            $$ select ('00000000-0000-7' || lpad(kind::text, 3, '0') || '-8000-' || lpad(to_hex(number), 12, '0'))::uuid $$;
+        create temporary table r as
+            select p, v, p::bigint * {releases} + v as number, 'product-' || lpad(p::text, 5, '0') as name, '1.' || v || '.0' as version
+            from generate_series(0, {products - 1}) p, generate_series(1, {releases}) v;
+        insert into products (id, name, settings, created_at, revision)
+            select pg_temp.id(1, p), 'product-' || lpad(p::text, 5, '0'), '{{}}', now(), p + 1 from generate_series(0, {products - 1}) p;
+        insert into releases (id, product_id, version, created_at)
+            select pg_temp.id(2, number), pg_temp.id(1, p), version, now() from r;
+        insert into images (id, product_id, release_id, key, filename, hardware, size, sha256, sha1, md5, etag, created_at)
+            select pg_temp.id(3, number * {len(hardware)} + b), pg_temp.id(1, p), pg_temp.id(2, number),
+                name || '/' || version || '/' || board || '.bin', board || '.bin', array[board], 1048576,
+                digest, substring(digest for 20), substring(digest for 16), 'etag', now()
+            from r, unnest({boards}) with ordinality as boards (board, b),
+                sha256(int8send(number * {len(hardware)} + b)) as digest;
+        insert into copies (image_id) select id from images;
+        insert into promotions (product_id, channel, image_id, promoted_at) select product_id, 'stable', id, now() from images;
+        insert into audit (revision, at, product_id, actor, action, details, previous, hash)
+            values ({products}, now(), pg_temp.id(1, {products - 1}), 'benchmark', 'product.create', '{{}}', '\\x{bytes(32).hex()}',
+                '\\x{(bytes([7]) * 32).hex()}');
+        update catalogue_state set revision = {products};
+        commit;
+        vacuum analyze;
+    """)
+
+
+def migrated(binary, data_dir, url=None):
+    """An empty catalogue in a data directory, or in PostgreSQL."""
+    environment = {**os.environ, "FIRMAMENT__CATALOGUE__URL": url} if url else None
     subprocess.run([binary, "migrate", "--data-dir", str(data_dir)], check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
+                   stderr=subprocess.DEVNULL, env=environment)
 
 
 def settled(process):

@@ -2,13 +2,17 @@
 //!
 //! - `clients new PORT TARGET CERTIFICATE MODE TASKS SECONDS` asks over a new connection each time, as most devices do. MODE is
 //!   `plain`, `full` (a whole TLS handshake each time) or `resumed` (by the ticket of the connection before).
-//! - `clients rate PORT TARGET CERTIFICATE plain TASKS SECONDS RATE` asks RATE times a second over TASKS kept connections; a latency counts
-//!   from when the question was due, so that an answer that is late delays no later question's clock.
+//! - `clients rate PORT TARGET CERTIFICATE plain TASKS SECONDS RATE [mixed]` asks RATE times a second over TASKS kept connections; with
+//!   `mixed`, every second task asks over a new connection each time. A latency counts from when the question was due, so that an
+//!   answer that is late delays no later question's clock.
 //! - `clients hold PORT TARGET CERTIFICATE MODE COUNT KIND` opens COUNT connections and holds them until its input ends. KIND is `idle`
 //!   (asks once, then nothing), `slow` (asks much and reads nothing) or `drip` (sends a request byte by byte, for ever).
 //!
 //! The first two print `result COUNT MICROSECONDS FAILED 50th 99th`, in microseconds; the last `held COUNT` once it holds.
-//! An answer other than 200 or 204, or a handshake of another kind than MODE says, is a failure.
+//! An answer other than 200 or 204, none within ten seconds, or a handshake of another kind than MODE says, is a failure.
+//! `rate` counts a question that could not be asked until ten seconds after the end as a failure, too.
+//!
+//! `{}` in TARGET is the number of the task, in five digits.
 //!
 //! Each connection comes from one of many loopback addresses: a port that was used waits for a minute, and one address
 //! has 28,000 of them.
@@ -36,6 +40,9 @@ use tokio::{
     net::TcpSocket,
 };
 use tokio_rustls::TlsConnector;
+
+/// How long a question may take, with its connection if that is new.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -154,20 +161,40 @@ impl Device {
         let mut stream = self.connect().await?;
         self.ask(&mut *stream).await
     }
+
+    /// Asks over what is kept, or over a new connection; what failed is not kept.
+    async fn ask_again(&mut self, kept: &mut Option<Box<dyn Stream>>) -> io::Result<()> {
+        let mut stream = match kept.take() {
+            Some(stream) => stream,
+            None => self.connect().await?,
+        };
+        self.ask(&mut *stream).await?;
+        *kept = Some(stream);
+        Ok(())
+    }
+}
+
+/// A server that does not answer is one that failed.
+async fn in_time(question: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    match tokio::time::timeout(PATIENCE, question).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::other(format!("not answered within {} s", PATIENCE.as_secs()))),
+    }
 }
 
 /// Asks over new connections until the time is over.
 async fn each_anew(mut device: Device, until: Instant, results: Arc<Results>) {
     while Instant::now() < until {
         let began = Instant::now();
-        let result = device.ask_anew().await;
+        let result = in_time(device.ask_anew()).await;
         results.add(&result, began.elapsed());
     }
 }
 
-/// Asks over one connection at the given times.
+/// Asks at the given times, over one connection or each time over a new one.
 async fn at_times(
     mut device: Device,
+    keep: bool,
     first: Instant,
     pause: Duration,
     until: Instant,
@@ -177,17 +204,16 @@ async fn at_times(
     let mut due = first;
     while due < until {
         tokio::time::sleep_until(due.into()).await;
-        let result = async {
-            let mut stream = match kept.take() {
-                Some(stream) => stream,
-                None => device.connect().await?,
-            };
-            device.ask(&mut *stream).await?;
-            kept = Some(stream);
-            Ok(())
+        // After silence the next questions are long due: none of them keeps the run from its end.
+        let result = if Instant::now() < until + PATIENCE {
+            in_time(device.ask_again(&mut kept)).await
+        } else {
+            Err(Error::other("not asked: those before it took too long"))
         };
-        let result = result.await;
         results.add(&result, due.elapsed());
+        if !keep {
+            kept = None;
+        }
         due += pause;
     }
 }
@@ -266,7 +292,8 @@ async fn main() -> io::Result<()> {
         return Ok(());
     };
     let (Ok(port), Ok(count)) = (port.parse(), count.parse::<u32>()) else { return Ok(()) };
-    let devices = (0..count).map(|_| Device::new(port, target, certificate, mode));
+    let devices = (0..count)
+        .map(|number| Device::new(port, &target.replace("{}", &format!("{number:05}")), certificate, mode));
     let devices: Vec<Device> = devices.collect::<io::Result<_>>()?;
     if what == "hold" {
         hold_all(devices, last.first().map_or("idle", String::as_str)).await;
@@ -277,13 +304,15 @@ async fn main() -> io::Result<()> {
     let until = began + Duration::from_secs(number(0).into());
     // Each asks once every `pause`; together they ask RATE times a second.
     let pause = Duration::from_secs(1) * count / number(1).max(1);
+    let mixed = last.get(2).is_some_and(|word| word == "mixed");
     let tasks = devices.into_iter().zip(0u32..).map(|(device, index)| {
         let results = Arc::clone(&results);
         if what == "new" {
             tokio::spawn(each_anew(device, until, results))
         } else {
             let first = began + Duration::from_millis(500) + pause * index / count;
-            tokio::spawn(at_times(device, first, pause, until, results))
+            let keep = !mixed || index % 2 == 0;
+            tokio::spawn(at_times(device, keep, first, pause, until, results))
         }
     });
     for task in tasks.collect::<Vec<_>>() {

@@ -29,7 +29,7 @@ mod rhythm;
 pub use attachment::{AttachmentView, NotesBody, SecurityBody};
 pub use audit::{AuditList, AuditPage, AuditView};
 pub use backup::{BackupStatus, LagView, ScrubView};
-pub use cdn::{PendingView, PurgeList, PurgeView};
+pub use cdn::{PendingView, PurgeList, PurgeView, RefusedView};
 pub use check::CheckAnswer;
 pub use device_secret::{
     DeviceCredentialView, DeviceCredentialsBody, DeviceCredentialsView, DeviceSecretBody, DeviceSecretView,
@@ -164,6 +164,9 @@ pub struct ImageView {
     /// The channels that it waits to be offered on, until it was fetched back through the CDN.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<PendingView>,
+    /// The channels that it waited for and is not offered on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedView>,
     /// The link that a device would be given now.
     pub url: String,
     /// What it says of itself; absent = it was stored before images were inspected.
@@ -326,6 +329,9 @@ pub struct ChannelView {
     /// What waits to be offered, until it was fetched back through the CDN.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<PendingView>,
+    /// What waited and was refused since the channel was last offered something.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedView>,
     /// What the version check only tells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Reason>,

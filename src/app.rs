@@ -125,6 +125,8 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
             current.set_from_disk(snapshot);
         }
         Ok(None) => tracing::info!("no snapshot on disk"),
+        // After an upgrade, this is what is expected.
+        Err(error) if error.code() == keeper::OTHER_FORMAT => tracing::warn!("{error}"),
         Err(error) => tracing::error!("{error}"),
     }
 
@@ -159,6 +161,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         limits: Limits {
             max_image_bytes: settings.publisher.max_image_bytes,
             links: Some(links.forms(&short, &device_host)?),
+            tag: purge.and_then(|purge| purge.tag_of_objects()).map(crate::domain::purge::TagForm::of),
         },
         uploads: Semaphore::new(settings.publisher.max_uploads),
         upload_lifetime: settings.publisher.upload_lifetime,

@@ -27,12 +27,13 @@ mod field;
 mod logs;
 mod problems;
 mod purge;
+mod warnings;
 
 pub use backup::BackupSettings;
 pub use cdn::{Cdn, CdnToken, CdnTokenKind, G2oSettings, SigningKeyName};
 pub use logs::CdnLogs;
-pub(crate) use purge::whole_up_to;
 pub use purge::{PurgeChecks, PurgeInterface, PurgeNetwork, PurgeSettings, VerifyBeforeOffer};
+pub(crate) use purge::{VERIFY_WITHIN, whole_up_to};
 
 /// The commented reference of all settings.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");

@@ -1,7 +1,9 @@
-//! Feeds the image inspectors with what libFuzzer makes of the samples.
+//! Feeds the image inspectors, and the reader of the CDN's log lines, with what libFuzzer makes of the samples.
 //!
 //! One program for all targets: `FUZZ_TARGET` names the format whose inspector is wanted; inputs that the recognition
 //! gives to another are not kept, so that mutation stays within the format. `any` takes all of them.
+//!
+//! The target `log-lines` is another reader ([`cdn`]); what follows is of the inspectors.
 //!
 //! # What must hold for every input
 //! - no panic (arithmetic that overflows is one), no endless loop (libFuzzer's `-timeout`);
@@ -11,6 +13,7 @@
 
 #![no_main]
 
+mod cdn;
 mod domain;
 mod memory;
 mod version_check;
@@ -32,6 +35,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("fit", &["fit", "dtb"]),
     ("fwupd", &["fwupd", "cabinet"]),
     ("intel-hex", &["intel-hex"]),
+    ("log-lines", &[]),
     ("mcuboot", &["mcuboot"]),
     ("mender", &["mender", "tar"]),
     ("nordic-dfu", &["nordic-dfu", "zip"]),
@@ -58,6 +62,10 @@ fuzz_target!(
     },
     |bytes: &[u8]| -> Corpus {
         let (name, formats) = TARGET.get().expect("set before the first input");
+        if *name == "log-lines" {
+            cdn::check(bytes);
+            return Corpus::Keep;
+        }
         let (peak, report) = memory::peak_of(|| inspect(bytes, usize::MAX));
         assert!(peak <= MOST_MEMORY, "{peak} bytes were allocated at a time");
         is_bounded(&report);

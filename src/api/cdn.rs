@@ -18,11 +18,32 @@ pub struct PendingView {
     pub filename: String,
     /// Since when it waits.
     pub since: DateTime<Utc>,
+    /// The versions that the channel will offer no more then, since this is a downgrade from them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdraws: Vec<String>,
     /// How often it was fetched in vain.
     pub attempts: u32,
-    /// What did not hold the last time; absent = it was not fetched yet.
+    /// What did not hold the last time, or what it waits for; absent = it was not fetched yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+}
+
+/// A promotion that has waited, and that the rules refused when it was to be offered: it is offered when it is promoted again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusedView {
+    /// Where it would have been offered.
+    pub channel: String,
+    /// The release's version.
+    #[schema(example = "1.4.0")]
+    pub version: String,
+    /// The image's file name.
+    pub filename: String,
+    /// When it was asked for.
+    pub asked_at: DateTime<Utc>,
+    /// When it was refused; the audit log has a `channel.refuse` with the rules.
+    pub refused_at: DateTime<Utc>,
+    /// Why, in words.
+    pub why: String,
 }
 
 /// One thing that the CDN is to forget.

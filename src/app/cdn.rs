@@ -10,7 +10,9 @@ use crate::{
         gate::Gate,
         purge::{FastPurge, Network, Plan},
     },
-    config::{PurgeInterface, PurgeNetwork, PurgeSettings, Settings, VerifyBeforeOffer, whole_up_to},
+    config::{
+        PurgeInterface, PurgeNetwork, PurgeSettings, Settings, VERIFY_WITHIN, VerifyBeforeOffer, whole_up_to,
+    },
     error::Result,
     jobs::{awake::Awake, gate::GateJob, purge::PurgeJob, snapshot::Current},
     publishing::Publishing,
@@ -39,7 +41,7 @@ pub(super) fn gate(settings: &Settings) -> Option<Gate> {
         return None;
     }
     let whole_up_to = whole_up_to(cdn.verify_before_offer, cdn.sample_above);
-    Some(Gate::new(whole_up_to, cdn.prewarm))
+    Some(Gate::new(whole_up_to, cdn.prewarm, cdn.verify_within.unwrap_or(VERIFY_WITHIN)))
 }
 
 /// The reconcilers: the one at the gate, and the one that purges, if there is something to purge.

@@ -23,6 +23,7 @@ pub(super) fn open(settings: &Settings) -> Result<Option<(S3Bucket, LogSource)>>
         prefix: logs.prefix.clone(),
         base_path: if base_path.is_empty() { String::new() } else { format!("{base_path}/") },
         retention: logs.retention,
+        duplicates_within: logs.duplicates_within,
         interval: logs.interval,
     };
     Ok(Some((bucket, source)))

@@ -15,7 +15,11 @@ use crate::{
     catalogue::Catalogue,
     config::Settings,
     error::Result,
-    jobs::{self, manifests::ManifestsJob, removals::RemovalsJob},
+    jobs::{
+        self,
+        manifests::ManifestsJob,
+        removals::{self, RemovalsJob},
+    },
     publishing::Publishing,
 };
 
@@ -34,7 +38,12 @@ pub(super) fn start(
         let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
         tasks.spawn(name, done(jobs::run(job, wake, until, shown, counted)));
     }
-    let job = RemovalsJob { publishing: Arc::clone(publishing), hold: settings.removal.hold };
+    let job = RemovalsJob {
+        publishing: Arc::clone(publishing),
+        hold: settings.removal.hold,
+        page: removals::PAGE,
+        after: None,
+    };
     let (wake, until, shown, counted) = reconciler(&Arc::new(Notify::new()));
     tasks.spawn("removals", done(jobs::run(job, wake, until, shown, counted)));
 }

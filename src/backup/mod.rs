@@ -4,7 +4,7 @@
 //! - [`Backup::sync`] copies what the catalogue says is not copied yet ([`crate::catalogue::Copies`]). With nothing to do it
 //!   is one statement in the database and no request to a bucket.
 //! - [`Backup::scrub`] reads what was not read for the longest time, at both ends, and heals what is missing or damaged at
-//!   one end from the other.
+//!   one end from the other; what one end cannot read again and again counts as damaged, if the rest of it can be read.
 //! - [`Backup::drop_removed`] deletes from the backup what was removed for good, after a hold time.
 //! - [`Backup::verify`] compares both ends with the catalogue, without reading, or with it.
 //! - [`Backup::restore`] rebuilds the bucket from the backup.
@@ -39,6 +39,7 @@ pub mod pace;
 mod restore;
 mod scrub;
 mod sync;
+mod unreadable;
 mod verify;
 
 pub use inspect::Found;
@@ -46,6 +47,7 @@ pub use pace::Pace;
 pub use restore::{Restore, Restored};
 pub use scrub::Scrubbed;
 pub use sync::Synced;
+pub use unreadable::Unreadable;
 pub use verify::{Difference, Verification, Verified};
 
 /// One of the two places.
@@ -91,6 +93,8 @@ pub struct Backup {
     pub memory: CopyMemory,
     /// What is done as it is done.
     pub meter: Meter,
+    /// What the scrub could not read.
+    pub unreadable: Unreadable,
 }
 
 /// Counts what is done, for progress bars and metrics.

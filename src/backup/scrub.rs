@@ -13,6 +13,9 @@
 //! | wrong | right | loud; the bucket's object is replaced by the backup's bytes, hashed on the way |
 //! | right | wrong | loud; the same the other way round |
 //! | wrong | wrong | loud; nothing is changed until a person has mended one of them |
+//! | cannot be read | right | tried again; after some passes like wrong, if the rest of the bucket can be read ([`super::unreadable`]) |
+//! | right | cannot be read | the same the other way round |
+//! | cannot be read | not right | tried again, for ever |
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -20,7 +23,7 @@ use chrono::{TimeDelta, Utc};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::{Backup, Side, inspect::Found, original};
+use super::{Backup, Side, inspect::Found, original, unreadable::Suspect};
 use crate::{
     catalogue::{CopyMade, ImageCopy},
     error::{Error, Result},
@@ -50,6 +53,7 @@ pub(super) enum Inspected {
     Good,
     Healed,
     Unresolved(String),
+    Unreadable(Box<Suspect>),
 }
 
 impl Backup {
@@ -58,19 +62,31 @@ impl Backup {
     /// # Errors
     /// When the catalogue fails.
     pub async fn scrub(self: &Arc<Self>, period: Duration, since_last: Duration) -> Result<Scrubbed> {
-        let mut scrubbed = Scrubbed::default();
+        let (mut scrubbed, mut suspects) = (Scrubbed::default(), Vec::new());
+        self.read_what_waits(period, since_last, &mut scrubbed, &mut suspects).await?;
+        self.mend_unreadable(suspects, &mut scrubbed).await?;
+        Ok(scrubbed)
+    }
+
+    async fn read_what_waits(
+        self: &Arc<Self>,
+        period: Duration,
+        since_last: Duration,
+        scrubbed: &mut Scrubbed,
+        suspects: &mut Vec<Suspect>,
+    ) -> Result<()> {
         let damaged = self.catalogue.damaged(MOST).await?;
         let looked_at: BTreeSet<Uuid> = damaged.iter().map(|image| image.image).collect();
         let healable: Vec<_> = damaged.into_iter().filter(|image| image.copied_at.is_some()).collect();
-        self.read_all(healable, &mut scrubbed).await?;
+        self.read_all(healable, scrubbed, suspects).await?;
         let unread = self.catalogue.copies_to_read(None, MOST).await?;
         let more = unread.len() >= MOST as usize;
         let unread = unread.into_iter().filter(|image| !looked_at.contains(&image.image)).collect::<Vec<_>>();
         let some = !unread.is_empty();
-        self.read_all(unread, &mut scrubbed).await?;
+        self.read_all(unread, scrubbed, suspects).await?;
         // What is wrong at both ends stays unread, and must not keep the rest from being read.
         if more && some {
-            return Ok(scrubbed);
+            return Ok(());
         }
         let half = TimeDelta::from_std(period / 2).unwrap_or(TimeDelta::MAX);
         let due_before = Utc::now().checked_sub_signed(half).unwrap_or_default();
@@ -78,17 +94,21 @@ impl Backup {
         let mut due = self.catalogue.copies_to_read(Some(due_before), MOST).await?;
         due.retain(|image| image.verified_at.is_some());
         if due.is_empty() {
-            return Ok(scrubbed);
+            return Ok(());
         }
         let all = self.catalogue.backup_report(due_before).await?.copied;
         let overdue_before = due_before.checked_sub_signed(half).unwrap_or_default();
         let overdue = due.iter().filter(|image| image.verified_at < Some(overdue_before)).count();
         let quota = quota(all, overdue, since_last, period);
-        self.read_all(due.into_iter().take(quota).collect(), &mut scrubbed).await?;
-        Ok(scrubbed)
+        self.read_all(due.into_iter().take(quota).collect(), scrubbed, suspects).await
     }
 
-    async fn read_all(self: &Arc<Self>, images: Vec<ImageCopy>, scrubbed: &mut Scrubbed) -> Result<()> {
+    async fn read_all(
+        self: &Arc<Self>,
+        images: Vec<ImageCopy>,
+        scrubbed: &mut Scrubbed,
+        suspects: &mut Vec<Suspect>,
+    ) -> Result<()> {
         let mut reads: JoinSet<Result<Inspected>> = JoinSet::new();
         let mut waiting = images.into_iter();
         loop {
@@ -106,6 +126,7 @@ impl Backup {
                     scrubbed.healed += 1;
                 }
                 Ok(Inspected::Unresolved(what)) => scrubbed.unresolved.push(what),
+                Ok(Inspected::Unreadable(suspect)) => suspects.push(*suspect),
                 Err(error) if error.code().starts_with("catalogue-") => return Err(error),
                 Err(error) => {
                     let cause = error.cause();
@@ -120,8 +141,13 @@ impl Backup {
         let original = original(image);
         let (primary, backup) =
             tokio::join!(self.read(Side::Primary, &original), self.read(Side::Backup, &original));
-        let ((primary, _), (backup, _)) = (primary?, backup?);
         self.meter.done(image.size);
+        let found = |read: Result<(Found, _)>| read.map(|(found, _)| found);
+        let (primary, backup) = match Suspect::of(image, found(primary), found(backup))? {
+            Ok(both) => both,
+            Err(suspect) => return Ok(Inspected::Unreadable(Box::new(suspect))),
+        };
+        self.unreadable.forget(image.image);
         if !self.catalogue.inspected(image.image, primary.damage(), backup.damage()).await? {
             // Removed since it was listed: what is gone must not be put back.
             return Ok(Inspected::Good);
@@ -141,7 +167,12 @@ impl Backup {
                 return Ok(Inspected::Unresolved(text));
             }
         };
-        let damage = damage.damage().unwrap_or_default();
+        self.heal(bad, image, damage.damage().unwrap_or_default()).await
+    }
+
+    /// Replaces an image's object at one place by the other's bytes, which are hashed on the way.
+    pub(super) async fn heal(&self, bad: Side, image: &ImageCopy, damage: &str) -> Result<Inspected> {
+        let original = original(image);
         let (key, place) = (&original.key, bad.name());
         tracing::error!(%key, damage, "an object of the {place} is wrong; healing it from the {}", bad.other().name());
         self.stream(bad, &original).await?;

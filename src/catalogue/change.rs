@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr};
 
 use super::AuditEntry;
-use crate::domain::{ChannelName, ProductState, Revision, Shown, Version};
+use crate::domain::{Action, ChannelName, ProductState, Revision, Shown, Version};
 
 /// Who did something, and from where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,10 +32,8 @@ impl fmt::Display for Actor {
 pub struct Audit {
     /// Who and from where.
     pub actor: Actor,
-    /// The verb: `product.create`, `product.update`, `product.device-secret`, `image.publish`, `image.remove`,
-    /// `channel.promote`, `release.recall`, `release.notes`, `release.security`, `release.attach`, `release.detach`,
-    /// `release.path`, `catalogue.rebuild`, and by the gate `channel.offer`.
-    pub action: &'static str,
+    /// The verb.
+    pub action: Action,
     /// The version concerned, if any.
     pub version: Option<Version>,
     /// The channel concerned, if any.

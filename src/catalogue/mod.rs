@@ -60,17 +60,18 @@ pub mod waiting;
 pub use crate::domain::AuditEntry;
 pub use change::{Actor, Audit, AuditPage};
 pub use copies::{BackupLag, BackupReport, Copies, CopyMade, ImageCopy};
-pub use downloads::{CountedLog, DownloadCount, Downloads};
+pub use downloads::{AddedLog, CountedLog, CountedRequest, DownloadCount, Downloads};
 pub use following::{Following, Offered, Standing};
 pub use leading::Leading;
 pub use postgres::PostgresCatalogue;
 pub use purges::{Acceptance, AskedPurge, PurgeCounts, Purges};
 pub use rebuild::Rebuild;
-pub use removal::{Removal, Removed};
+pub use removal::{Removal, Removed, RemovedAt};
 pub use secrets::Secrets;
 pub use sqlite::SqliteCatalogue;
+pub use stored::shown_settings;
 pub use upload::{Locker, ResumableUpload, UploadKind, UploadLock, UploadProgress, is_of_upload};
-pub use waiting::{Waiting, WaitingPromotions};
+pub use waiting::{Setback, Waiting, WaitingPromotions};
 
 /// The right to write one key of the bucket, held under a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +142,27 @@ pub struct Promote {
     /// Only ask for it: the promotion waits until the images were fetched back through the CDN, and nothing is withdrawn
     /// before. What waited itself and is withdrawn waits no longer.
     pub pending: bool,
+    /// Kept with a pending promotion, to judge it again: devices may be left without a way to the highest offer.
+    pub allow_stranding: bool,
+    /// Kept with a pending promotion: why a rule is overridden.
+    pub reason: Option<String>,
+    /// The images that wait for the channel no longer, though they are neither promoted nor withdrawn.
+    pub ends: Vec<Uuid>,
+}
+
+impl Promote {
+    /// A promotion that takes effect at once.
+    pub fn new(channel: ChannelName, images: Vec<Uuid>, withdraw: Vec<Uuid>) -> Self {
+        Self {
+            channel,
+            images,
+            withdraw,
+            pending: false,
+            allow_stranding: false,
+            reason: None,
+            ends: Vec::new(),
+        }
+    }
 }
 
 /// A change of what a release says of itself.

@@ -6,6 +6,8 @@
 //!   sooner or later, wherever a process dies; and what is asked for twice is there once.
 //! - The cursor begins at the revision of the moment when purges came into the catalogue.
 //! - Sending a purge again does no harm. So what was sent and not remembered is sent again.
+//! - A purge may be asked for twice in time: it is due once more at its second time, unless it was accepted only then.
+//!   Meanwhile, and if the second is put off, it stays accepted.
 //! - An accepted invalidation is forgotten after [`KEPT`]; what was deleted, and what is not accepted, is kept.
 
 use std::time::Duration;
@@ -31,6 +33,8 @@ pub struct AskedPurge {
     pub wanted: WantedPurge,
     /// How long to wait before it is sent.
     pub delay: Duration,
+    /// How long to wait before it is sent once more, from now on too; `None` = it is not.
+    pub again: Option<Duration>,
 }
 
 /// The CDN's confirmation.
@@ -64,13 +68,15 @@ pub trait Purges {
     /// Adds purges and moves the cursor from `from` to `to`; `false` = it was not there, and nothing was written.
     async fn ask_purges(&self, from: Revision, to: Revision, asked: &[AskedPurge]) -> Result<bool>;
 
-    /// The purges that are to be sent now, also those that failed and whose time has come again; longest waiting first.
+    /// The purges that are to be sent now, also those that failed and whose time has come again, and those whose second
+    /// time has come; longest waiting first.
     async fn due_purges(&self, limit: u32) -> Result<Vec<Purge>>;
 
     /// The CDN has accepted these.
     async fn accept_purges(&self, purges: &[Uuid], acceptance: &Acceptance) -> Result<()>;
 
-    /// The CDN has not accepted these: they are sent again after `delay`. `failed` = it refuses the object itself.
+    /// The CDN has not accepted these: they are sent again after `delay`. `failed` = it refuses the object itself. What it
+    /// has accepted before stays so, and is sent again only if its second time was still to come.
     async fn put_off_purges(&self, purges: &[Uuid], error: &str, failed: bool, delay: Duration)
     -> Result<()>;
 

@@ -37,6 +37,16 @@ pub struct Removed {
     pub removed_at: DateTime<Utc>,
 }
 
+/// A place in the order of removals: when, and which image.
+pub type RemovedAt = (DateTime<Utc>, Uuid);
+
+impl Removed {
+    /// Its place in the order of removals.
+    pub fn at(&self) -> RemovedAt {
+        (self.removed_at, self.image)
+    }
+}
+
 /// The part of the port that removes images for good. Errors as of [`super::Catalogue`].
 #[async_trait]
 pub trait Removal {
@@ -50,8 +60,9 @@ pub trait Removal {
         audit: &Audit,
     ) -> Result<Written<ProductState>>;
 
-    /// Removed images whose object was not yet noted as gone, the oldest removal first, at most `limit`.
-    async fn removed(&self, limit: u32) -> Result<Vec<Removed>>;
+    /// Removed images whose object was not yet noted as gone, the oldest removal first, at most `limit`; those behind
+    /// `after`, if it is given.
+    async fn removed(&self, after: Option<RemovedAt>, limit: u32) -> Result<Vec<Removed>>;
 
     /// Notes that the object of a removed image is gone; `false` = it was noted before, or the image is not removed.
     async fn object_is_gone(&self, image: Uuid) -> Result<bool>;

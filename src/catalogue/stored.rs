@@ -18,7 +18,7 @@ use super::{Audit, Description, Reservation, ResumableUpload, UploadKind, Upload
 use crate::{
     domain::{
         Attachment, ChannelName, Digests, Facts, FileName, Hardware, Image, PendingPromotion, Product,
-        ProductName, ProductState, Promotion, Recall, Release, Revision, Security, Version,
+        ProductName, ProductState, Promotion, Recall, RefusedPromotion, Release, Revision, Security, Version,
     },
     error::{Error, Kind, Result},
 };
@@ -35,7 +35,8 @@ pub(super) use audit::{AuditRow, audit_hash, audit_page, new_entry, settings_aud
 pub(super) use copies::CopyRow;
 pub(super) use downloads::DownloadRow;
 pub(super) use offered::{OfferedRow, chosen, is_read_whole};
-pub(super) use product::{ProductRow, settings};
+pub use product::shown_settings;
+pub(super) use product::{ProductRow, settings, settings_after};
 pub(super) use purges::{PendingRow, PurgeRow, WaitingRow, words};
 pub(super) use removal::RemovedRow;
 
@@ -344,14 +345,19 @@ pub(super) fn assemble(
         });
     }
     let mut pending_of: HashMap<Uuid, Vec<PendingPromotion>> = HashMap::new();
+    let mut refused_of: HashMap<Uuid, Vec<RefusedPromotion>> = HashMap::new();
     for row in pending {
-        pending_of.entry(row.product_id).or_default().push(row.into_pending()?);
+        match row.refused_at {
+            Some(at) => refused_of.entry(row.product_id).or_default().push(row.into_refused(at)?),
+            None => pending_of.entry(row.product_id).or_default().push(row.into_pending()?),
+        }
     }
     let states = products.into_iter().map(|product| ProductState {
         releases: releases_of.remove(&product.id).unwrap_or_default(),
         promotions: promotions_of.remove(&product.id).unwrap_or_default(),
         withdrawn: withdrawn_of.remove(&product.id).unwrap_or_default(),
         pending: pending_of.remove(&product.id).unwrap_or_default(),
+        refused: refused_of.remove(&product.id).unwrap_or_default(),
         product,
     });
     Ok(states.collect())

@@ -48,6 +48,11 @@ impl Elsewhere {
         true
     }
 
+    /// The link to a key, whether or not it is to be had there.
+    pub(super) fn url_of(&self, key: &str) -> String {
+        format!("{}/{key}", self.base)
+    }
+
     /// The base URL, if the key is to be had there.
     pub(super) fn base_of(&self, key: &str) -> Option<&str> {
         if !self.any.load(Ordering::Acquire) {

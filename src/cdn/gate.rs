@@ -7,6 +7,7 @@
 //! - Caches may keep it: `Cache-Control` lets them, for long; no `Vary`, which would keep it out of Akamai's cache; no
 //!   `Content-Encoding`. The entity tag is strong and that of every part, else ranges cannot be put together.
 //! - If the link carries a token, the same URL without it is refused.
+//! - All of it takes no longer than the settings say: an edge that drips is one that does not serve.
 //!
 //! What does not hold is told in a sentence for the operator, without the token.
 //!
@@ -19,7 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -51,6 +52,8 @@ pub struct Gate {
     whole_up_to: u64,
     /// Whether an image is fetched whole all the same, so that the edge has it.
     prewarm: bool,
+    /// How long all of it may take, for one image.
+    within: Duration,
 }
 
 /// An image as it should be.
@@ -73,6 +76,24 @@ pub struct Part {
     pub bytes: Bytes,
 }
 
+/// When looking has to end.
+#[derive(Clone, Copy)]
+struct End<'a> {
+    deadline: Instant,
+    abandoned: &'a AtomicBool,
+}
+
+impl End<'_> {
+    /// How long there is left.
+    fn left(self) -> std::result::Result<Duration, String> {
+        if self.abandoned.load(Ordering::Relaxed) {
+            return Err("this server looks no longer".into());
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err("the time is over".into()) } else { Ok(left) }
+    }
+}
+
 /// Tells a thread that nobody waits for it any more.
 struct Abandon(Arc<AtomicBool>);
 
@@ -83,9 +104,15 @@ impl Drop for Abandon {
 }
 
 impl Gate {
-    /// A gate. Images up to `whole_up_to` bytes are fetched whole; with `prewarm` all are.
-    pub fn new(whole_up_to: u64, prewarm: bool) -> Self {
-        Self { agent: agent(PATIENCE), whole_up_to, prewarm }
+    /// A gate. Images up to `whole_up_to` bytes are fetched whole; with `prewarm` all are. An image that takes longer than
+    /// `within` is not served as it should be.
+    pub fn new(whole_up_to: u64, prewarm: bool, within: Duration) -> Self {
+        Self { agent: agent(PATIENCE), whole_up_to, prewarm, within }
+    }
+
+    /// How long it may take to fetch one image.
+    pub fn within(&self) -> Duration {
+        self.within
     }
 
     /// Where the ranges begin that are to be compared; none for an empty image. Each is of [`RANGE`] bytes or ends with
@@ -118,10 +145,28 @@ impl Gate {
     ) -> Result<std::result::Result<(), String>> {
         let abandon = Abandon(Arc::default());
         let (gate, image, abandoned) = (Arc::clone(self), image.clone(), Arc::clone(&abandon.0));
-        let looking = tokio::task::spawn_blocking(move || gate.look(&link, &image, &parts, &abandoned));
+        let looking =
+            tokio::task::spawn_blocking(move || gate.look_in_time(&link, &image, &parts, &abandoned));
         let looked = looking.await.map_err(Error::internal);
         drop(abandon);
         looked
+    }
+
+    fn look_in_time(
+        &self,
+        url: &str,
+        image: &Expected,
+        parts: &[Part],
+        abandoned: &AtomicBool,
+    ) -> std::result::Result<(), String> {
+        let end = End { deadline: Instant::now() + self.within, abandoned };
+        self.look(url, image, parts, end).map_err(|why| {
+            if Instant::now() < end.deadline {
+                return why;
+            }
+            let within = humantime::format_duration(self.within);
+            format!("it could not be fetched back within {within}, which cdn.verify_within allows: {why}")
+        })
     }
 
     fn look(
@@ -129,7 +174,7 @@ impl Gate {
         url: &str,
         image: &Expected,
         parts: &[Part],
-        abandoned: &AtomicBool,
+        end: End<'_>,
     ) -> std::result::Result<(), String> {
         let mut etag = None;
         let mut same = |headers: &HeaderMap| {
@@ -140,9 +185,9 @@ impl Gate {
             }
         };
         if image.size <= self.whole_up_to {
-            let answer = self.get(url, None, 200)?;
+            let answer = self.get(url, None, 200, end)?;
             same(answer.headers())?;
-            let (size, sha256) = digest(answer, abandoned)?;
+            let (size, sha256) = digest(answer, end)?;
             if size != image.size {
                 return Err(format!("it has {size} bytes through the CDN, and {} in the bucket", image.size));
             }
@@ -152,7 +197,7 @@ impl Gate {
         }
         for part in parts {
             let last = part.at + part.bytes.len() as u64 - 1;
-            let answer = self.get(url, Some((part.at, last)), 206)?;
+            let answer = self.get(url, Some((part.at, last)), 206, end)?;
             same(answer.headers())?;
             let expected = format!("bytes {}-{last}/{}", part.at, image.size);
             let range = answer.headers().get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
@@ -167,13 +212,13 @@ impl Gate {
             }
         }
         if let Some((plain, _)) = url.split_once('?') {
-            let status = self.ask(plain, Some((0, 0)))?.status().as_u16();
+            let status = self.ask(plain, Some((0, 0)), end)?.status().as_u16();
             if !matches!(status, 401 | 403) {
                 return Err(format!("without a token it is answered with {status} and not refused with 403"));
             }
         }
         if self.prewarm && image.size > self.whole_up_to {
-            let warmed = self.get(url, None, 200).and_then(|answer| digest(answer, abandoned));
+            let warmed = self.get(url, None, 200, end).and_then(|answer| digest(answer, end));
             if let Err(why) = warmed {
                 tracing::warn!(key = %image.key, why, "the edge could not be warmed");
             }
@@ -181,8 +226,15 @@ impl Gate {
         Ok(())
     }
 
-    fn ask(&self, url: &str, range: Option<(u64, u64)>) -> std::result::Result<Response<Body>, String> {
-        let mut request = self.agent.get(url).header(header::ACCEPT_ENCODING, "identity");
+    fn ask(
+        &self,
+        url: &str,
+        range: Option<(u64, u64)>,
+        end: End<'_>,
+    ) -> std::result::Result<Response<Body>, String> {
+        // Also of a body that comes byte by byte.
+        let request = self.agent.get(url).config().timeout_global(Some(end.left()?)).build();
+        let mut request = request.header(header::ACCEPT_ENCODING, "identity");
         if let Some((first, last)) = range {
             request = request.header(header::RANGE, format!("bytes={first}-{last}"));
         }
@@ -194,19 +246,34 @@ impl Gate {
         url: &str,
         range: Option<(u64, u64)>,
         expected: u16,
+        end: End<'_>,
     ) -> std::result::Result<Response<Body>, String> {
-        let answer = self.ask(url, range)?;
+        let answer = self.ask(url, range, end)?;
         let status = answer.status().as_u16();
         if status == expected {
             return Ok(answer);
         }
-        let hint = match status {
-            403 => ": does the property accept this key's tokens, and the bucket the CDN's signature?",
-            404 => ": is the bucket the property's origin?",
-            _ => "",
-        };
         let what = if range.is_some() { "a range of it" } else { "it" };
-        Err(format!("the CDN answers {what} with {status} instead of {expected}{hint}"))
+        Err(format!("the CDN answers {what} with {status} instead of {expected}{}", hint(status, url)))
+    }
+}
+
+/// What an operator is to look at.
+fn hint(status: u16, url: &str) -> String {
+    match status {
+        403 if url.contains('?') => {
+            ": does the property accept this key's tokens, and the bucket the CDN's signature?".into()
+        }
+        403 => {
+            // The key, and so the URL, ends with PRODUCT/VERSION/FILE.
+            let product = url.rsplit('/').nth(2).unwrap_or_default();
+            format!(
+                ", and the link carries no token: if the property asks for one, add /{product}/* to the exceptions of its \
+                 rule that verifies tokens; else, does the bucket accept the CDN's signature?"
+            )
+        }
+        404 => ": is the bucket the property's origin?".into(),
+        _ => String::new(),
     }
 }
 
@@ -240,14 +307,12 @@ fn judged(headers: &HeaderMap) -> std::result::Result<String, String> {
     }
 }
 
-fn digest(answer: Response<Body>, abandoned: &AtomicBool) -> std::result::Result<(u64, [u8; 32]), String> {
+fn digest(answer: Response<Body>, end: End<'_>) -> std::result::Result<(u64, [u8; 32]), String> {
     let mut reader = answer.into_body().into_with_config().limit(u64::MAX).reader();
     let (mut hasher, mut size) = (Sha256::new(), 0);
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        if abandoned.load(Ordering::Relaxed) {
-            return Err("this server is ending".into());
-        }
+        end.left()?;
         match reader.read(&mut buffer) {
             Ok(0) => return Ok((size, hasher.finalize().into())),
             Ok(count) => {
@@ -295,8 +360,18 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_explained_by_the_link() {
+        let signed = hint(403, "https://fw.example.com/thermo-x/1.4.0/app.bin?hdnts=exp=1~acl=/*~hmac=0");
+        assert!(signed.contains("this key's tokens"), "{signed}");
+        let plain = hint(403, "https://fw.example.com/thermo-x/1.4.0/app.bin");
+        assert!(plain.contains("/thermo-x/*") && plain.contains("exceptions"), "{plain}");
+        assert!(!plain.contains("this key's tokens"), "{plain}");
+        assert_eq!(hint(500, "https://fw.example.com/thermo-x/1.4.0/app.bin"), "");
+    }
+
+    #[test]
     fn ranges_lie_within_the_image() {
-        let gate = Gate::new(1_000_000, false);
+        let gate = Gate::new(1_000_000, false, PATIENCE);
         let image = |size| Expected { key: key(), size, sha256: [7; 32] };
         assert!(gate.ranges(&image(0)).is_empty());
         assert_eq!(gate.ranges(&image(1)), [0]);

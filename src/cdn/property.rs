@@ -59,9 +59,17 @@ pub struct Findings {
     pub placeholders: BTreeSet<String>,
 }
 
-/// Checks a document as Property Manager exports and takes it: `{"rules": …}`, or the rules alone. Tokens are looked for in
-/// the query parameter `token_name`.
-pub fn check(document: &Value, token_name: &str) -> Findings {
+/// The links that a tree has to agree with.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The query parameter that has the token; `None` = no link carries one.
+    pub token: Option<&'a str>,
+    /// What tokens are salted with, empty = nothing; `None` = that is not compared.
+    pub salt: Option<&'a str>,
+}
+
+/// Checks a document as Property Manager exports and takes it: `{"rules": …}`, or the rules alone.
+pub fn check(document: &Value, expected: &Expected<'_>) -> Findings {
     let known: Known = serde_json::from_str(KNOWN).expect("a test reads the embedded list");
     let mut findings = Findings::default();
     if let Some(format) = document.get("ruleFormat").filter(|format| **format != *known.rule_format) {
@@ -71,7 +79,7 @@ pub fn check(document: &Value, token_name: &str) -> Findings {
     let rules = document.get("rules").unwrap_or(document);
     let mut names = Names { known: &known, findings: &mut findings };
     names.rule(rules, "default");
-    agreement::check(rules, token_name, &mut findings.problems);
+    agreement::check(rules, expected, &mut findings.problems);
     findings
 }
 

@@ -10,8 +10,13 @@
 //! | 201 | accepted, with the CDN's estimate of how long it takes |
 //! | 429, 507 | later: as long as its header says, at least 5 seconds |
 //! | 400 about the time stamp | our clock is off: signed again, once, by the clock of the answer |
-//! | 400, 403, 413 | an object is refused |
+//! | 400, 403 of the gateway before the API | later: the client is refused, whatever it asks for |
+//! | 400, 403 of the API, 413 | an object is refused |
 //! | 401, any other, none | later: nobody can say that an object is to blame |
+//!
+//! The gateway says that it is the one by its problem's `type`, such as
+//! `https://problems.purge.akamaiapis.net/-/pep-authz/deny` for a client without the grant. The API's own 400 and 403 are
+//! problem documents too, so one without a document is not its word.
 //!
 //! # What it does not do
 //! Remember: what is to be purged is in the catalogue (`jobs::purge`). Ask whether it is done: version 3 has no such call.
@@ -35,10 +40,12 @@ use crate::{
     error::{Error, Result},
 };
 
+mod effect;
 mod limits;
 mod plan;
 
-pub use plan::{Checks, Objects, Plan, check_tag};
+pub use effect::{Effect, Images, Read};
+pub use plan::{Checks, Objects, OfRelease, Plan, Wanted, check_tag};
 
 use limits::Limits;
 
@@ -104,11 +111,36 @@ struct Answer {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Document {
+    /// Whether there was one.
+    #[serde(skip)]
+    is_document: bool,
+    r#type: Option<String>,
     detail: Option<String>,
     title: Option<String>,
     estimated_seconds: Option<f64>,
     purge_id: Option<String>,
     support_id: Option<String>,
+}
+
+impl Answer {
+    fn document(&self) -> Document {
+        let found: Option<Document> = serde_json::from_str(&self.body).ok();
+        let is_document = found.is_some();
+        Document { is_document, ..found.unwrap_or_default() }
+    }
+}
+
+impl Document {
+    /// Whether the gateway before the API has answered, which knows the client and nothing of objects.
+    fn is_of_gateway(&self) -> bool {
+        self.r#type.as_ref().is_some_and(|name| name.contains("/pep-authn/") || name.contains("/pep-authz/"))
+    }
+
+    /// Whether the time stamp of the signature is what is wrong. What the document says of objects has no blank in it.
+    fn is_about_our_clock(&self) -> bool {
+        let words = [&self.title, &self.detail];
+        words.into_iter().flatten().any(|words| words.to_ascii_lowercase().contains("invalid timestamp"))
+    }
 }
 
 impl FastPurge {
@@ -158,7 +190,7 @@ impl FastPurge {
     fn post_by_either_clock(&self, target: &str, body: &str) -> Result<Answer, String> {
         let answer = self.post(target, body, Utc::now())?;
         match answer.date {
-            Some(date) if answer.status == 400 && answer.body.to_ascii_lowercase().contains("timestamp") => {
+            Some(date) if answer.status == 400 && answer.document().is_about_our_clock() => {
                 tracing::warn!(
                     cdn = %date,
                     "the CDN takes our clock for wrong; signing by its own. Set this machine's clock"
@@ -197,7 +229,9 @@ impl FastPurge {
 }
 
 fn judged(answer: &Answer) -> Outcome {
-    let document: Document = serde_json::from_str(&answer.body).unwrap_or_default();
+    let document = answer.document();
+    let blames_an_object =
+        document.is_document && !document.is_of_gateway() && !document.is_about_our_clock();
     let words: Vec<&str> =
         [&document.title, &document.detail].into_iter().flatten().map(String::as_str).collect();
     let support = document.support_id.as_ref().map(|id| format!(" (support id {id})")).unwrap_or_default();
@@ -212,10 +246,8 @@ fn judged(answer: &Answer) -> Outcome {
                 .unwrap_or_default(),
         },
         429 | 507 => Outcome::Later { why, after: answer.wait.unwrap_or_default().max(SHORTEST_WAIT) },
-        400 if answer.body.to_ascii_lowercase().contains("timestamp") => {
-            Outcome::Later { why, after: BROKEN_WAIT }
-        }
-        400 | 403 | 413 => Outcome::Refused(why),
+        413 => Outcome::Refused(why),
+        400 | 403 if blames_an_object => Outcome::Refused(why),
         _ => Outcome::Later { why, after: answer.wait.unwrap_or_default().max(BROKEN_WAIT) },
     }
 }
@@ -305,9 +337,33 @@ mod tests {
         for status in [401, 404, 429, 500, 503, 507, 302] {
             assert!(matches!(judged(&answer(status, "no JSON")), Outcome::Later { .. }), "{status}");
         }
+        // What Akamai's gateway answers to a client without the grant, or of no account, whatever is to be purged.
+        for (status, problem, detail) in [
+            (403, "pep-authz/deny", "The client does not have the grant needed for the request"),
+            (400, "pep-authn/request-error", "Invalid client token"),
+        ] {
+            let problem = format!("https://problems.purge.akamaiapis.net/-/{problem}");
+            let body = serde_json::json!({ "type": problem, "title": "Forbidden", "detail": detail });
+            let Outcome::Later { why, .. } = judged(&answer(status, &body.to_string())) else {
+                panic!("{detail}: no object is to blame")
+            };
+            assert!(why.contains(detail), "{why}");
+        }
+        assert!(matches!(judged(&answer(403, "<html>")), Outcome::Later { .. }), "not the API's word");
+        // The names of objects are their owners', and say nothing.
+        let named = answer(403, r#"{"title":"unauthorized arl","detail":"https://h/-/pep-authz/deny"}"#);
+        assert!(matches!(judged(&named), Outcome::Refused(_)));
         let limited = Answer { wait: Some(Duration::from_secs(33)), ..answer(429, r#"{"title":"Rate"}"#) };
         let Outcome::Later { why, after } = judged(&limited) else { panic!("429") };
         assert_eq!((why.as_str(), after.as_secs()), ("status 429: Rate", 33));
         assert!(matches!(judged(&answer(400, r#"{"detail":"Invalid timestamp"}"#)), Outcome::Later { .. }));
+        // An object that is called so, and a document that has a time stamp of its own.
+        for body in [
+            r#"{"title":"Bad request","detail":"bad URL https://fw.example.com/timestamp-logger/1.0.0/invalid.timestamp"}"#,
+            r#"{"title":"Bad request","detail":"bad tag r-x","timestamp":"2026-01-02T03:04:05Z"}"#,
+        ] {
+            assert!(matches!(judged(&answer(400, body)), Outcome::Refused(_)), "{body}");
+            assert!(!answer(400, body).document().is_about_our_clock(), "{body}");
+        }
     }
 }

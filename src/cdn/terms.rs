@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Base, Links, window};
 use crate::{
     domain::{
-        Access, LinkForm, LinkForms, UrlHost, UrlScheme,
+        Access, LinkForm, LinkForms, Product, UrlHost, UrlScheme,
         credential::{self, SECRET_LENGTH, SHORT_ID_LENGTH, Secret},
     },
     error::{Error, Kind, Result},
@@ -40,7 +40,12 @@ pub struct ShortLinks {
     pub seal_lifetime: Duration,
 }
 
-impl Terms<'_> {
+impl<'a> Terms<'a> {
+    /// The terms of a product's links, with its secrets as `DeviceSecrets::to_bytes` gives them.
+    pub fn of(product: &'a Product, secrets: &'a [u8]) -> Self {
+        Self { product: product.name.as_str(), access: product.settings.delivery.access, secrets }
+    }
+
     fn is_private(&self) -> bool {
         self.access == Some(Access::Private)
     }
@@ -140,6 +145,10 @@ impl Links {
     /// # Errors
     /// When signing fails, which no key of ours makes it do.
     pub fn forms(&self, short: &ShortLinks, host: &str) -> Result<LinkForms> {
+        if let Self::WithBackup(links, elsewhere) = self {
+            let backup = form(|key| Ok(elsewhere.url_of(key)))?;
+            return Ok(LinkForms { backup: Some(backup), ..links.forms(short, host)? });
+        }
         let direct = |access| {
             form(|key| {
                 let terms = Terms { product: "p", access, secrets: &[0; SECRET_LENGTH] };
@@ -163,6 +172,7 @@ impl Links {
             private: if self.can_sign() { Some(direct(Some(Access::Private))?) } else { None },
             short: of_short(None)?,
             short_private: of_short(Some(Access::Private))?,
+            backup: None,
         })
     }
 }
@@ -197,8 +207,13 @@ fn unsignable(message: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::{super::tests::key, *};
-    use crate::cdn::{AkamaiSettings, AkamaiToken};
+    use crate::{
+        cdn::{AkamaiSettings, AkamaiToken, Away, Elsewhere},
+        domain::ProductName,
+    };
 
     const SECRET: [u8; SECRET_LENGTH] = [7; SECRET_LENGTH];
 
@@ -263,6 +278,8 @@ mod tests {
             (url, ends.map(|ends| ends.timestamp()))
         };
         assert_eq!(made(None), ("http://203.0.113.7/d/0123456789a".to_owned(), None));
+        let first_part = ProductName::parse(SHORT_PATH.trim_matches('/')).expect("a name");
+        assert!(first_part.is_own_path(), "no product is called so");
         let (url, ends) = made(Some(Access::Private));
         assert_eq!((url.len(), ends), (55, Some(604_800 + 151_200)), "{url}");
     }
@@ -287,12 +304,25 @@ mod tests {
         assert_eq!((forms.short.scheme, forms.short.host), (UrlScheme::Http, UrlHost::Ip));
         assert_eq!((forms.short.around, forms.short.keys), ("http://203.0.113.7:8080/d/".len() + 11, 0));
         assert_eq!(forms.short_private.around, forms.short.around + 23);
-        let plain = Links::Cdn("http://[2001:db8::1]:80/fw".into()).forms(&short(None), "h").expect("plain");
-        assert_eq!((plain.as_set.scheme, plain.as_set.host), (UrlScheme::Http, UrlHost::Ip));
-        assert_eq!(plain.private, None);
         let over_tls = Links::Device(Base::Named { https: true }).forms(&short(None), "h").expect("plain");
         for form in [over_tls.as_set, over_tls.public, over_tls.private.expect("sealed")] {
             assert_eq!(form.scheme, UrlScheme::Https);
         }
+        let plain = Links::Cdn("http://[2001:db8::1]:80/fw".into());
+        let forms = plain.forms(&short(None), "h").expect("plain");
+        assert_eq!((forms.as_set.scheme, forms.as_set.host), (UrlScheme::Http, UrlHost::Ip));
+        assert_eq!((forms.private, forms.backup), (None, None));
+
+        // Whatever is there just now.
+        let elsewhere = Elsewhere::new("https://backup.example.com/fw".into());
+        elsewhere.set(Away::AllBut(HashSet::new()));
+        let both = Links::WithBackup(Box::new(plain), elsewhere);
+        let mut forms_of_both = both.forms(&short(None), "h").expect("plain");
+        let form = forms_of_both.backup.take().expect("there is one");
+        assert_eq!(forms_of_both, forms);
+        let mut url = String::new();
+        both.write(&mut url, key, now, "h").expect("plain");
+        assert_eq!(form.length(key.len()), url.len(), "{url}");
+        assert_eq!((form.scheme, form.host), (UrlScheme::Https, UrlHost::Name));
     }
 }

@@ -251,7 +251,8 @@ impl Client {
         Ok((status.as_u16(), retry_after, headers, body))
     }
 
-    fn refused(&self, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Failure {
+    /// What an answer that is none of 2xx means.
+    pub fn refused(&self, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Failure {
         let busy = status == StatusCode::TOO_MANY_REQUESTS;
         let code = if status.is_client_error() && !busy { YOURS } else { OURS };
         // Of 5xx, those that a proxy or a restarting server gives.

@@ -73,6 +73,9 @@ pub struct CostArguments {
     /// Transfer from the bucket to Akamai is free in your contract
     #[arg(long)]
     aos_egress_waived: bool,
+    /// Checks go through the CDN too, as behind the rules of docs/akamai.md, and are charged there
+    #[arg(long)]
+    checks_through_cdn: bool,
     /// Another price list than the built-in one
     #[arg(long, value_name = "FILE")]
     prices: Option<PathBuf>,
@@ -121,6 +124,7 @@ impl CostArguments {
             connection_bytes: self.connection_bytes.into(),
             akamai_usd_per_gb: self.akamai_usd_per_gb,
             origin_egress_waived: self.aos_egress_waived,
+            checks_through_cdn: self.checks_through_cdn,
         }
     }
 }
@@ -276,6 +280,12 @@ mod tests {
         assert_eq!(report.document["fleet"]["checks_per_day"], 288.0);
         assert_eq!(report.document["leaves_out"].as_array().map(Vec::len), Some(LEFT_OUT.len()));
         assert!(report.document["prices"][0]["source"].is_string());
+        let through = ran(&["--akamai-usd-per-gb", "0.02", "--delta-size", "6MiB", "--checks-through-cdn"]);
+        let usd = |report: &Report| report.document["estimate"]["columns"][4]["usd"].as_f64().expect("a sum");
+        assert!(
+            usd(&through.expect("done")) > usd(&report) + 100.0,
+            "a million devices' checks cost something"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{
     table::{Table, plain},
 };
 use crate::{
-    api::{ChannelView, PendingView, ProductDetail},
+    api::{ChannelView, PendingView, ProductDetail, RefusedView},
     domain::name::{ChannelName, Hardware, ProductName},
 };
 
@@ -19,12 +19,20 @@ pub fn of_channel(channel: &ChannelView, terminal: &Terminal) -> String {
         waiting.push_str(&format!(
             "\npending: {version} ({filename}), until it was fetched back through the CDN"
         ));
+        if !pending.withdraws.is_empty() {
+            waiting.push_str(&format!("; then {} is withdrawn", pending.withdraws.join(", ")));
+        }
         if let Some(error) = &pending.last_error {
             waiting.push_str(&format!("; not yet: {}", plain(error)));
         }
     }
+    let yet = if waiting.is_empty() { "" } else { " yet" };
+    for RefusedView { version, filename, why, .. } in &channel.refused {
+        waiting
+            .push_str(&format!("\nnot offered: {version} ({filename}), refused at the gate: {}", plain(why)));
+    }
     if channel.offers.is_empty() {
-        return format!("{name} offers nothing{}{waiting}", if waiting.is_empty() { "" } else { " yet" });
+        return format!("{name} offers nothing{yet}{waiting}");
     }
     let others = if channel.offers.len() > 1 { "any other" } else { "any" };
     let mut table = Table::new(&["HARDWARE", "VERSION", "LINK"]);
@@ -96,6 +104,7 @@ mod tests {
             channel: "beta".into(),
             offers: vec![],
             pending: vec![],
+            refused: vec![],
             warnings: vec![],
         };
         let text = |channel: &ChannelView| of_channel(channel, &Terminal::default());

@@ -9,7 +9,7 @@ use super::{
     table::{Table, names, plain, size, time},
 };
 use crate::{
-    api::{PendingView, PurgeView, ReleaseList, ReleaseState, ReleaseView},
+    api::{PendingView, PurgeView, RefusedView, ReleaseList, ReleaseState, ReleaseView},
     domain::{name::ProductName, version::Version},
 };
 
@@ -68,6 +68,11 @@ fn tell(releases: &[ReleaseView], terminal: &Terminal) {
             let PendingView { channel, version, attempts, .. } = pending;
             let why = pending.last_error.as_deref().unwrap_or("it was not fetched through the CDN yet");
             terminal.warn(&format!("{version} waits for {channel} ({attempts} attempts): {}", plain(why)));
+        }
+        for refused in release.images.iter().flat_map(|image| &image.refused) {
+            let RefusedView { channel, version, why, .. } = refused;
+            terminal
+                .warn(&format!("{version} was not offered on {channel}: {}; promote it again", plain(why)));
         }
         for purge in &release.purges {
             if let Some(error) = &purge.last_error {

@@ -50,6 +50,9 @@ pub fn run_server(command: ServerCommand) -> ExitCode {
 fn serve(arguments: &ServeArguments) -> Result<()> {
     let settings = load(&arguments.settings)?;
     telemetry::start_logging(&settings.log)?;
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
+    }
     let embedded = settings.catalogue.is_none();
     let data_dir = settings.data_dir.clone();
     runtime()?.block_on(app::serve(settings, !arguments.no_migrate, |started| {
@@ -81,6 +84,9 @@ fn migrate(arguments: &SettingsArguments) -> Result<()> {
 fn check_config(arguments: &SettingsArguments) -> Result<()> {
     let settings = load(arguments)?;
     print(&settings.redacted()?)?;
+    for warning in settings.warnings() {
+        eprintln!("warning: {warning}");
+    }
     eprintln!("the settings are valid");
     Ok(())
 }

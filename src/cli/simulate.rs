@@ -1,7 +1,8 @@
 //! `firmament simulate`: a fleet against a running server; see [`crate::simulate`] for how.
 //!
-//! Before the run it looks where the server is, and asks one question for each product, as `check` does: so a server
-//! that does not run and a product that does not exist are explained as everywhere, and not counted a thousand times.
+//! Before the run it looks where the server is, and asks one question for each product: so a server that does not run
+//! and a product that does not exist are explained as everywhere, and not counted a thousand times. That look goes the
+//! way of the run's checks, to the addresses that were judged and by no proxy.
 
 mod view;
 
@@ -22,7 +23,7 @@ use crate::{
         name::{ChannelName, Hardware, ProductName},
         version::Version,
     },
-    simulate::{self, Mix, Place, Reach, Summary, fleet, http},
+    simulate::{self, Mix, Place, Reach, Summary, download::Throttle, fleet, http},
 };
 
 /// When neither the caller nor the server says how often devices ask.
@@ -78,8 +79,11 @@ pub struct SimulateArguments {
     #[arg(long)]
     power_cut: bool,
     /// The most bytes fetched of each image; one that is no larger is verified; 0 = fetch none
-    #[arg(long, value_name = "BYTES", default_value = "65536")]
+    #[arg(long, value_name = "BYTES", default_value = "65536", value_parser = crate::size::parse)]
     download_bytes: u64,
+    /// The most bytes of images per second, all devices together
+    #[arg(long, value_name = "BYTES", default_value = "10MiB", value_parser = download_rate)]
+    download_rate: u64,
     /// The most checks under way at once, and the connections that are kept for them
     #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     connections: u16,
@@ -128,7 +132,7 @@ pub fn run(arguments: &SimulateArguments, terminal: &Terminal) -> Result<Report,
         .build()
         .map_err(|error| Failure::ours(format!("cannot start threads: {error}")))?;
     let listener = runtime.block_on(listener(arguments, &server))?;
-    let told = first_look(arguments, server)?;
+    let told = runtime.block_on(first_look(arguments, &server, &listener))?;
     let plan = arguments.plan(told);
     let mut view = View::start(terminal);
     let summary = runtime.block_on(simulate::run(&plan, listener, |summary| view.show(summary), async {
@@ -159,26 +163,43 @@ async fn listener(arguments: &SimulateArguments, server: &Server) -> Result<http
 }
 
 /// Asks once for each product; says how often devices should ask.
-fn first_look(arguments: &SimulateArguments, server: Server) -> Result<Option<Duration>, Failure> {
-    let client = Client::device(server, http::ANSWER);
+async fn first_look(
+    arguments: &SimulateArguments,
+    server: &Server,
+    listener: &http::Listener,
+) -> Result<Option<Duration>, Failure> {
     let mut told = None;
     for product in &arguments.product {
-        let version = arguments.version.values().next().map(ToString::to_string).unwrap_or_default();
-        let mut query = vec![("product", product.to_string()), ("version", version)];
-        query.extend(arguments.channel.iter().map(|channel| ("channel", channel.to_string())));
-        let answer = client.get("/v1/check", &query).map_err(|failure| explained(failure, &client))?;
+        let mut path = format!("/v1/check?product={product}");
+        path.extend(arguments.version.values().next().map(|version| format!("&version={version}")));
+        path.extend(arguments.channel.iter().map(|channel| format!("&channel={channel}")));
+        let answer = listener.ask(&path).await.map_err(|why| {
+            Failure::ours(format!(
+                "cannot reach {}{}: {why}. Is the server running? Start it with `firmament serve`, or name another by \
+                 --server",
+                server.url, server.origin
+            ))
+        })?;
+        if !answer.status.is_success() {
+            return Err(refused(server, &answer));
+        }
         told = told.or(answer.retry_after);
     }
     Ok(told)
 }
 
 /// Elsewhere `--server` is the publisher listener, so it is easily given here.
-fn explained(failure: Failure, client: &Client) -> Failure {
+fn refused(server: &Server, answer: &http::Answer) -> Failure {
+    let url = &server.url;
+    if answer.status.is_redirection() {
+        return Failure::yours(format!("{url} redirects elsewhere; name the right server by --server"));
+    }
+    let failure =
+        Client::device(server.clone(), http::ANSWER).refused(answer.status, answer.retry_after, &answer.body);
     let kind = failure.document.as_ref().and_then(|document| document["type"].as_str());
     if kind != Some("urn:firmament:problem:no-such-route") {
         return failure;
     }
-    let url = &client.server().url;
     Failure::yours(format!(
         "{url} answers no checks; is it the publisher listener? Name the device listener by --server"
     ))
@@ -207,6 +228,7 @@ impl SimulateArguments {
             until: self.until.clone(),
             connections: usize::from(self.connections),
             download_bytes: self.download_bytes,
+            download_rate: self.download_rate,
             seed: self.seed,
         }
     }
@@ -235,6 +257,11 @@ fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write it with its unit, such as 90s, 5m or 2h"))?;
     if time > LONGEST_RUN { Err("at most a week (7d)".to_owned()) } else { Ok(time) }
+}
+
+fn download_rate(text: &str) -> Result<u64, String> {
+    let rate = crate::size::parse(text)?;
+    if Throttle::RANGE.contains(&rate) { Ok(rate) } else { Err("use 64KiB to 10GiB".to_owned()) }
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -306,7 +333,12 @@ mod tests {
         let mut arguments = arguments(server.url(), &["--channel", "beta", "--product", "p"]);
         let found = ClientOptions { device_server: arguments.server.clone(), ..ClientOptions::default() };
         arguments.product.truncate(1);
-        let told = first_look(&arguments, found.find(Listener::Device).expect("an address")).expect("204");
+        let found = found.find(Listener::Device).expect("an address");
+        let runtime = tokio::runtime::Runtime::new().expect("threads");
+        let told = runtime.block_on(async {
+            let listener = listener(&arguments, &found).await.expect("loopback");
+            first_look(&arguments, &found, &listener).await.expect("204")
+        });
         assert_eq!(server.requests()[0].line, "GET /v1/check?product=p&version=1.0.0&channel=beta HTTP/1.1");
         assert_eq!(arguments.plan(told).fleet.interval, Duration::from_secs(90));
         arguments.interval = Some(Duration::from_secs(7));

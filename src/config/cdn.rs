@@ -23,6 +23,14 @@ pub struct Cdn {
     /// Whether an image is fetched whole before it is offered, so that the edge has it.
     #[serde(default)]
     pub prewarm: bool,
+    /// How long it may take to fetch one image back.
+    #[serde(
+        default,
+        serialize_with = "field::some_duration",
+        deserialize_with = "field::duration_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub verify_within: Option<Duration>,
     /// Absent: links carry no token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<CdnToken>,

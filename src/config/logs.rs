@@ -17,6 +17,9 @@ pub struct CdnLogs {
     /// Logs that are older are not counted.
     #[serde(with = "field::duration", default = "week")]
     pub retention: Duration,
+    /// A line that is in several logs counts once, if they were written within this time.
+    #[serde(with = "field::duration", default = "day")]
+    pub duplicates_within: Duration,
     /// How long to wait between two looks.
     #[serde(with = "field::duration", default = "half_a_minute")]
     pub interval: Duration,
@@ -31,6 +34,10 @@ fn log_prefix() -> String {
 
 fn week() -> Duration {
     Duration::from_secs(7 * 24 * 3600)
+}
+
+fn day() -> Duration {
+    Duration::from_secs(24 * 3600)
 }
 
 fn half_a_minute() -> Duration {
@@ -60,6 +67,9 @@ impl CdnLogs {
         }
         if self.retention < Duration::from_secs(3600) {
             problems.push("cdn.logs.retention: use at least 1h".into());
+        }
+        if self.duplicates_within < Duration::from_secs(3600) {
+            problems.push("cdn.logs.duplicates_within: use at least 1h".into());
         }
         if self.interval < Duration::from_secs(1) {
             problems.push("cdn.logs.interval: use at least 1s".into());

@@ -106,6 +106,12 @@ impl Settings {
                 !(1..=2).contains(&g2o.keys.len()),
                 "device.g2o.keys: use one key, or two while they are changed, each by its nonce".into(),
             );
+            wrong(
+                g2o.required && self.device.public_url.is_none() && self.device.short_url.is_none(),
+                "device.g2o.required: the CDN asks by this listener's own host name, so links that begin with it would not lead \
+                 through the CDN, and be refused: set device.public_url to the URL that devices use"
+                    .into(),
+            );
             let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
             for (nonce, key) in &g2o.keys {
                 wrong(
@@ -165,6 +171,11 @@ impl Settings {
             wrong(
                 cdn.prewarm && cdn.verify_before_offer == super::VerifyBeforeOffer::Off,
                 "cdn.prewarm: it is done by the gate, so set cdn.verify_before_offer too".into(),
+            );
+            let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
+            wrong(
+                cdn.verify_within.is_some_and(|within| within < second || within > day),
+                "cdn.verify_within: use 1s to 24h".into(),
             );
         }
         wrong(self.data_dir.as_os_str().is_empty(), "data_dir is empty: name a directory".into());

@@ -1,7 +1,7 @@
 //! The settings of what this server asks of the CDN itself: to forget (`[cdn.purge]`), and to be fetched from before an
 //! offer (`cdn.verify_before_offer`).
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -12,12 +12,18 @@ use crate::{
         edgegrid::{self, Credentials},
         purge::{Checks, Objects, Plan},
     },
-    domain::purge::PurgeKind,
+    domain::{
+        ProductName,
+        purge::{LONGEST_TAG, PurgeKind, TagForm},
+    },
     error::{Error, Kind, Result},
 };
 
 /// The largest image that is fetched back whole unless the settings say otherwise, in bytes.
 const SAMPLE_ABOVE: u64 = 64 * 1024 * 1024;
+
+/// How long it may take to fetch one image back unless the settings say otherwise.
+pub(crate) const VERIFY_WITHIN: Duration = Duration::from_secs(30 * 60);
 
 /// Whether an image is fetched back through the CDN before it is offered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -175,6 +181,11 @@ impl PurgeSettings {
         }
     }
 
+    /// The template of the tag that objects are purged by; `None` = they are not purged by one.
+    pub fn tag_of_objects(&self) -> Option<&str> {
+        (self.by == PurgeKind::Tag).then_some(self.object_tag.as_str())
+    }
+
     /// The template of the tag that check answers carry; `None` = they carry none.
     pub fn tag_of_checks(&self) -> Option<&str> {
         (self.checks == PurgeChecks::Tag).then_some(self.check_tag.as_str())
@@ -202,6 +213,13 @@ impl PurgeSettings {
             wrong(used && codes.is_empty(), &format!("{key} is empty: name the CP codes"));
             wrong(codes.iter().any(|code| code.parse::<u64>().is_err()), &format!("{key}: use numbers"));
         }
+        // Else what is purged with each promotion would take all images with it.
+        let both = self.checks == PurgeChecks::Cpcode && self.by == PurgeKind::Cpcode;
+        for code in self.check_cpcodes.iter().filter(|code| both && self.cpcodes.contains(code)) {
+            let text =
+                format!("check_cpcodes: {code} is in cpcodes too: give check answers a CP code of their own");
+            wrong(true, &text);
+        }
         for (key, template, needed) in [
             ("object_tag", &self.object_tag, &["{product}", "{version}"][..]),
             ("check_tag", &self.check_tag, &["{product}"][..]),
@@ -219,6 +237,10 @@ impl PurgeSettings {
             wrong(
                 !rest.bytes().all(allowed) || rest.len() > 20,
                 &format!("{key}: use at most 20 letters, digits and - . _ around the names"),
+            );
+            wrong(
+                TagForm::of(template).length(ProductName::LONGEST, 0) > LONGEST_TAG,
+                &format!("{key}: name the product once; a tag has at most {LONGEST_TAG} characters"),
             );
         }
         problems

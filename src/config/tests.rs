@@ -92,6 +92,19 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
+fn one_cp_code_does_not_name_images_and_answers() {
+    let file = |codes: &str| {
+        format!(
+            "[cdn]\nbase_url = \"https://fw.example.com\"\n[cdn.purge]\nkind = \"akamai\"\nby = \"cpcode\"\n\
+             cpcodes = [\"11\", \"12\"]\nchecks = \"cpcode\"\ncheck_cpcodes = [{codes}]"
+        )
+    };
+    load(&file("\"13\""), &[]).expect("valid");
+    let message = message(load(&file("\"13\", \"12\""), &[]));
+    assert!(message.contains("cdn.purge.check_cpcodes: 12 is in cpcodes too"), "{message}");
+}
+
+#[test]
 fn wrong_kinds_and_broken_files_are_located() {
     let error = message(load("[device]\npoll_interval = \"soon\"", &[]));
     assert!(error.contains("device.poll_interval") && error.contains("5m"), "{error}");
@@ -184,6 +197,22 @@ fn what_a_property_would_not_take_is_said() {
 }
 
 #[test]
+fn tags_of_purges_are_those_that_akamai_keeps() {
+    let purge = |line: &str| {
+        format!("[cdn]\nbase_url = \"https://fw.example.com\"\n[cdn.purge]\nkind = \"akamai\"\n{line}")
+    };
+    load(&purge("object_tag = \"{product}-{version}\"\ncheck_tag = \"c-{product}\""), &[]).expect("valid");
+    for (line, part) in [
+        ("object_tag = \"r-{product}\"", "object_tag: it has to have {product} and {version}"),
+        ("check_tag = \"c {product}\"", "check_tag: use at most 20"),
+        ("check_tag = \"c-{product}-{product}-{product}\"", "check_tag: name the product once"),
+    ] {
+        let said = message(load(&purge(line), &[]));
+        assert!(said.contains(part), "{line}: {said}");
+    }
+}
+
+#[test]
 fn keys_of_g2o_are_those_of_a_property() {
     let good = "[device.g2o]\nkeys = { k1 = \"0123456789abcdefghijklmn\" }";
     let settings = load(good, &[]).expect("valid");
@@ -197,8 +226,52 @@ fn keys_of_g2o_are_those_of_a_property() {
         let said = message(load(&format!("[device.g2o]\nkeys = {keys}"), &[]));
         assert!(said.contains(part), "{keys}: {said}");
     }
+    let required = good.replace("keys", "required = true\nkeys");
+    assert!(message(load(&required, &[])).contains("device.g2o.required: "));
+    for key in ["public_url", "short_url"] {
+        load(&format!("[device]\n{key} = \"https://fw.example.com\"\n{required}"), &[]).expect("valid");
+    }
     assert!(message(load("[device]\nshort_url = \"ftp://x\"", &[])).contains("device.short_url"));
     assert!(message(load("[device]\nseal_lifetime = \"1m\"", &[])).contains("device.seal_lifetime"));
+}
+
+#[test]
+fn what_is_valid_may_still_be_worth_a_warning() {
+    let signed = "[device.g2o]\nkeys = { k1 = \"0123456789abcdefghijklmn\" }\n";
+    let public = "[device]\npublic_url = \"https://fw.example.com\"\n";
+    let purge = "[cdn]\nbase_url = \"https://fw.example.com\"\n[cdn.purge]\nkind = \"akamai\"\n";
+    for (file, words) in [
+        (String::new(), Vec::new()),
+        (purge.to_owned(), Vec::new()),
+        (format!("{public}{signed}"), Vec::new()),
+        (format!("{public}{signed}{purge}checks = \"tag\""), Vec::new()),
+        (format!("{public}{signed}{purge}"), vec!["cdn.purge.checks"]),
+        (format!("{signed}{purge}"), vec!["cdn.purge.checks", "device.public_url"]),
+    ] {
+        let warnings = load(&file, &[]).expect("valid").warnings();
+        assert_eq!(warnings.len(), words.len(), "{file}: {warnings:?}");
+        for (warning, word) in warnings.iter().zip(words) {
+            assert!(warning.starts_with(word), "{warning}");
+        }
+    }
+}
+
+#[test]
+fn the_settings_that_are_documented_for_akamai_fit_together() {
+    let docs = include_str!("../../docs/akamai.md");
+    let (_, from) = docs.split_once("**Settings** of Firmament").expect("a step has them");
+    let lines = from.lines().skip_while(|line| !line.starts_with("        ["));
+    let block: Vec<&str> = lines.map_while(|line| line.strip_prefix("        ")).collect();
+    let file = block
+        .join("\n")
+        .replace("the token key", "00112233445566778899aabbccddeeff")
+        .replace("the G2O key", "0123456789abcdefghijklmn");
+    let settings = load(&file, &[]).unwrap_or_else(|error| panic!("{error}: {file}"));
+    assert_eq!(settings.warnings(), Vec::<String>::new());
+    assert!(settings.device.g2o.is_some_and(|g2o| g2o.required) && settings.device.public_url.is_some());
+    let cdn = settings.cdn.expect("set");
+    assert_eq!(cdn.purge.expect("set").checks, PurgeChecks::Tag);
+    assert!(cdn.logs.and_then(|logs| logs.bucket).is_some(), "logs are beside the images");
 }
 
 #[test]
@@ -214,6 +287,10 @@ fn logs_are_where_no_image_is() {
         (format!("{cdn}[cdn.logs]\n"), "[cdn.logs.bucket]"),
         (format!("[bucket]\n{bucket}{cdn}[cdn.logs]\nprefix = \"logs/\"\n"), ".firmament/"),
         (format!("[bucket]\n{bucket}{cdn}[cdn.logs]\nretention = \"1m\"\n"), "retention"),
+        (
+            format!("[bucket]\n{bucket}{cdn}[cdn.logs]\nduplicates_within = \"59m\"\n"),
+            "duplicates_within: use at least 1h",
+        ),
         (format!("[bucket]\n{bucket}{cdn}[cdn.logs]\ninterval = \"0s\"\n"), "interval"),
         (format!("{cdn}[cdn.logs]\nprefix = \"/x\"\n[cdn.logs.bucket]\n{bucket}"), "without a slash"),
     ] {

@@ -13,7 +13,8 @@
 //! - `Linode + Akamai`: the bucket is fetched from only for what the edge does not have ([`Fleet::offload`]), and pays for that
 //!   like for any other transfer, unless that is waived. The edge's price is the caller's: it has no list price.
 //!
-//! Checks are answered by the service's own machines, in every column, and share its transfer with downloads.
+//! Checks are answered by the service's own machines, in every column, and share its transfer with downloads. With
+//! [`Fleet::checks_through_cdn`] they come through the CDN of the columns that have one, which charges for them like for downloads.
 //!
 //! # What it does not do
 //! See [`LEFT_OUT`], which is printed with every estimate. It recommends nothing.
@@ -29,7 +30,7 @@ pub use model::{Column, Estimate, Fleet, Line, Scenario, estimate, scenarios};
 pub use prices::{DEFAULT_PRICES, Prices};
 
 /// What no column has in it, and where it errs, to be said with every estimate.
-pub const LEFT_OUT: [&str; 11] = [
+pub const LEFT_OUT: [&str; 12] = [
     "machines, databases and load balancers: they are needed in every column, and cost about the same",
     "the CDN's fixed fees, commitments, request and TLS fees, and regional surcharges; discounts on any list price",
     "requests to S3 (about $0.40 for a million GETs), and uploads, which are free or a few cents",
@@ -40,5 +41,6 @@ pub const LEFT_OUT: [&str; 11] = [
     "what the devices' own connection costs (SIM cards), which is often more than all of this",
     "what caches spare: the EC2 + EFS column reads every byte from EFS, so it is an upper bound",
     "that what comes in is free: checks are counted in both directions, so their part is an upper bound",
+    "checks at the CDN, unless you say --checks-through-cdn; then it is charged for all of them, and the service's machines too",
     "limits: a Linode endpoint gives 10 Gbit/s and a few thousand requests/s by default, see the peak line",
 ];

@@ -44,6 +44,8 @@ pub struct Fleet {
     pub akamai_usd_per_gb: Option<f64>,
     /// Whether transfer from the bucket to the edge is free.
     pub origin_egress_waived: bool,
+    /// Whether checks go through the CDN too, where a column has one.
+    pub checks_through_cdn: bool,
 }
 
 /// One part of a column's sum.
@@ -101,11 +103,16 @@ impl Fleet {
         mean * self.retry
     }
 
+    fn checks_per_month(&self) -> f64 {
+        self.devices * self.checks_per_day * MONTH
+    }
+
+    /// Without what their connections add.
     fn check_bytes_per_month(&self) -> f64 {
-        let checks = self.devices * self.checks_per_day * MONTH;
+        let checks = self.checks_per_month();
         // Each update is found by one check.
         let offers = (self.devices * self.updates_per_month).min(checks);
-        (checks - offers) * self.check_bytes + offers * self.offer_bytes + checks * self.connection_bytes
+        (checks - offers) * self.check_bytes + offers * self.offer_bytes
     }
 }
 
@@ -114,13 +121,22 @@ pub fn estimate(fleet: &Fleet, prices: &Prices) -> Estimate {
     let (aws, linode) = (&prices.aws, &prices.linode);
     let downloads = fleet.devices * fleet.updates_per_month;
     let download_gb = gigabytes(downloads * fleet.bytes_per_update());
-    let check_gb = gigabytes(fleet.check_bytes_per_month());
+    let checks = fleet.checks_per_month();
+    let asked_gb = gigabytes(fleet.check_bytes_per_month());
+    let check_gb = asked_gb + gigabytes(checks * fleet.connection_bytes);
     let stored_gb = gigabytes(fleet.stored_bytes);
 
     let out = |gb: f64| Line { name: "transfer out", usd: aws.internet_out.cost(gb) };
     let storage = |usd: f64| Line { name: "storage", usd };
     let s3 = || storage(stored_gb * aws.s3_storage.usd);
-    let requests = (downloads * fleet.retry - aws.cloudfront_requests.free).max(0.0) / 1e4;
+    // What a CDN carries of checks, and what its origin then does: the CDN keeps its connections to the origin open, and may
+    // answer some from its cache, which is not counted. What CloudFront asks of an origin at Amazon's is not charged.
+    let (cdn_checks, cdn_check_gb, from_listener, behind_cloudfront) = if fleet.checks_through_cdn {
+        (checks, check_gb, asked_gb, 0.0)
+    } else {
+        (0.0, 0.0, check_gb, check_gb)
+    };
+    let requests = (downloads * fleet.retry + cdn_checks - aws.cloudfront_requests.free).max(0.0) / 1e4;
 
     let more = (stored_gb - linode.object_storage.included_gb).max(0.0);
     let linode_storage = || storage(linode.object_storage.usd + more * linode.object_storage_more.usd);
@@ -144,9 +160,9 @@ pub fn estimate(fleet: &Fleet, prices: &Prices) -> Estimate {
             cloudfront,
             vec![
                 s3(),
-                Line { name: "CDN", usd: aws.cloudfront_out.cost(download_gb) },
+                Line { name: "CDN", usd: aws.cloudfront_out.cost(download_gb + cdn_check_gb) },
                 Line { name: "CDN requests", usd: requests * aws.cloudfront_requests.usd },
-                out(check_gb),
+                out(behind_cloudfront),
             ],
         ),
         Column::of(linode_direct, vec![linode_storage(), linode_out(download_gb + check_gb)]),
@@ -156,8 +172,8 @@ pub fn estimate(fleet: &Fleet, prices: &Prices) -> Estimate {
                 akamai,
                 vec![
                     linode_storage(),
-                    Line { name: "CDN", usd: download_gb * price },
-                    linode_out(from_bucket + check_gb),
+                    Line { name: "CDN", usd: (download_gb + cdn_check_gb) * price },
+                    linode_out(from_bucket + from_listener),
                 ],
             ),
         },

@@ -27,6 +27,7 @@ fn fleet(devices: f64, mebibytes: f64, updates: f64) -> Fleet {
         connection_bytes: 4000.0,
         akamai_usd_per_gb: Some(0.0),
         origin_egress_waived: false,
+        checks_through_cdn: false,
     }
 }
 
@@ -127,6 +128,39 @@ fn checks_are_counted_and_fewer_are_offered() {
 }
 
 #[test]
+fn checks_through_the_cdn_are_charged_there() {
+    let prices = prices();
+    // Every 5 minutes: 34 TB of checks a month, which are no part of the CDN's bytes unless it carries them.
+    let direct = Fleet { checks_per_day: 288.0, akamai_usd_per_gb: Some(0.02), ..fleet(1e6, 64.0, 1.0) };
+    let through = Fleet { checks_through_cdn: true, ..direct.clone() };
+    let (before, after) = (estimate(&direct, &prices), estimate(&through, &prices));
+    let line = |estimate: &Estimate, column: usize, name: &str| {
+        let lines = &estimate.columns[column].lines;
+        lines.iter().find(|line| line.name == name).map_or(0.0, |line| line.usd)
+    };
+    let checks = 1e6 * 288.0 * 30.4375;
+    assert!((before.check_gb / 1024.0 - 33.6).abs() < 0.1, "{}", before.check_gb);
+    assert!((after.check_gb - before.check_gb).abs() < 1e-6);
+    let near = |found: f64, known: f64| assert!((found - known).abs() < 0.01, "{found} is not {known}");
+    near(line(&after, 4, "CDN") - line(&before, 4, "CDN"), before.check_gb * 0.02);
+    // The origin still answers them, on connections that are kept: 218 of 4218 bytes, and 409 more for each offer.
+    let asked = (checks * 218.0 + 1e6 * 409.0) / GIB;
+    let pool = 7.0 * 1024.0;
+    let transfer = (before.download_gb * 0.01 + asked - pool).max(0.0) * 0.005;
+    near(line(&after, 4, "transfer out"), transfer);
+    near(line(&before, 4, "transfer out"), (before.download_gb * 0.01 + before.check_gb - pool) * 0.005);
+    // CloudFront charges requests, and its origin's transfer is free.
+    near(line(&after, 2, "transfer out"), 0.0);
+    let price = prices.aws.cloudfront_requests.usd;
+    let free = prices.aws.cloudfront_requests.free;
+    near(line(&after, 2, "CDN requests"), (1e6 + checks - free) / 1e4 * price);
+    // What has no CDN stays as it is.
+    for column in [0, 1, 3] {
+        assert_eq!(before.columns[column], after.columns[column]);
+    }
+}
+
+#[test]
 fn every_figure_has_its_source_and_no_price_is_invented_for_akamai() {
     let prices = prices();
     assert!(prices.figures().iter().all(|(_, _, source, _)| source.starts_with("https://")));
@@ -164,8 +198,13 @@ fn dollars_read_as_people_write_them() {
 fn any_fleet() -> impl Strategy<Value = Fleet> {
     let sizes = (1.0..1e7_f64, 0.1..2000.0_f64, 0.0..30.0_f64, 0.0..1.0_f64, 0.0..1.0_f64);
     let habits = (1.0..2.0_f64, 0.0..1.0_f64, 0.0..1e13_f64, 0.0..1e13_f64, 0.0..300.0_f64);
-    (sizes, habits, 0.0..0.2_f64, any::<bool>()).prop_map(
-        |((devices, image, updates, delta, share), (retry, offload, stored, pool, checks), price, waived)| {
+    (sizes, habits, 0.0..0.2_f64, any::<[bool; 2]>()).prop_map(
+        |(
+            (devices, image, updates, delta, share),
+            (retry, offload, stored, pool, checks),
+            price,
+            [waived, through],
+        )| {
             Fleet {
                 delta_bytes: Some(image * 1_048_576.0 * delta),
                 delta_share: share,
@@ -176,6 +215,7 @@ fn any_fleet() -> impl Strategy<Value = Fleet> {
                 checks_per_day: checks,
                 akamai_usd_per_gb: Some(price),
                 origin_egress_waived: waived,
+                checks_through_cdn: through,
                 ..fleet(devices, image, updates)
             }
         },

@@ -33,10 +33,12 @@ use sha2::{Digest, Sha256};
 
 use super::{ProductName, Revision};
 
+mod action;
 mod canonical;
 mod chain;
 mod shown;
 
+pub use action::Action;
 pub use canonical::canonical;
 pub use chain::{Broken, Chain};
 pub use shown::Shown;
@@ -55,7 +57,7 @@ pub struct AuditEntry {
     /// From where: the address and port of the peer, as the listener saw them. (The port too: it is what tells the
     /// connections behind one address apart, RFC 6302.)
     pub remote: Option<String>,
-    /// The verb.
+    /// The verb: the word of an [`Action`].
     pub action: String,
     /// The version concerned.
     pub version: Option<String>,

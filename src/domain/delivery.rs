@@ -77,6 +77,10 @@ pub struct Delivery {
     /// What an offer's `url` is.
     #[serde(skip_serializing_if = "is_direct")]
     pub link: LinkKind,
+    /// Whether offers carried short links before: those that were given out are followed for ever, so the service keeps this
+    /// whatever is set.
+    #[serde(skip_serializing_if = "is_false")]
+    pub had_short_links: bool,
     /// What devices take for a URL.
     #[serde(skip_serializing_if = "takes_anything")]
     pub url: UrlLimits,
@@ -86,6 +90,19 @@ impl Delivery {
     /// Whether only whoever was given a link may have the images.
     pub fn is_private(&self) -> bool {
         self.access == Some(Access::Private)
+    }
+
+    /// Whether short links to its images are followed.
+    pub fn follows_short_links(&self) -> bool {
+        self.link == LinkKind::Short || self.had_short_links
+    }
+
+    /// These settings in the place of earlier ones: devices may have short links of then.
+    #[must_use]
+    pub fn after(self, earlier: &Self) -> Self {
+        // While offers carry them, nothing has to be kept.
+        let had = self.had_short_links || earlier.follows_short_links();
+        Self { had_short_links: had && self.link != LinkKind::Short, ..self }
     }
 }
 
@@ -137,6 +154,9 @@ pub struct LinkForms {
     pub short: LinkForm,
     /// The short link of private products.
     pub short_private: LinkForm,
+    /// To the backup, where links point for images that the bucket lacks; never to those of private products. `None` =
+    /// they always stay.
+    pub backup: Option<LinkForm>,
 }
 
 impl LinkForms {
@@ -153,6 +173,11 @@ impl LinkForms {
             LinkKind::Short if delivery.is_private() => (self.short_private, Some(direct)),
             LinkKind::Short => (self.short, Some(direct)),
         })
+    }
+
+    /// The link that takes the place of a product's direct one while the bucket lacks an image; `None` = none does.
+    pub fn of_backup(&self, delivery: &Delivery) -> Option<LinkForm> {
+        self.backup.filter(|_| !delivery.is_private())
     }
 }
 

@@ -257,10 +257,13 @@ impl Manifest {
                     image: each.image,
                     withdraw: Vec::new(),
                     at: each.at,
+                    allow_stranding: false,
+                    reason: None,
                     attempts: 0,
                     last_error: None,
                 })
                 .collect(),
+            refused: Vec::new(),
         }
     }
 }
@@ -389,6 +392,8 @@ mod tests {
             image: state.releases[1].images[0].id,
             withdraw: Vec::new(),
             at: DateTime::UNIX_EPOCH,
+            allow_stranding: false,
+            reason: None,
             attempts: 0,
             last_error: None,
         });

@@ -42,7 +42,7 @@ pub mod snapshot;
 pub mod version;
 
 pub use attachment::{Attachment, AttachmentKind, CveId, Security, Severity};
-pub use audit::{AuditEntry, AuditHash, Shown};
+pub use audit::{Action, AuditEntry, AuditHash, Shown};
 pub use credential::DeviceSecrets;
 pub use decision::{Decision, Question, Told, decide, tell, tell_in};
 pub use delivery::{Access, Delivery, LinkForm, LinkForms, LinkKind, UrlHost, UrlLimits, UrlScheme};
@@ -51,8 +51,8 @@ pub use name::{ChannelName, FileName, Hardware, NameError, ProductName, key_of};
 pub use offers::{ChannelOffers, Offer, ProductOffers, ShortImage};
 pub use policy::Policy;
 pub use product::{
-    Digests, Image, PendingPromotion, Product, ProductSettings, ProductState, Promotion, Recall, Release,
-    UpgradePath,
+    Digests, Image, PendingPromotion, Product, ProductSettings, ProductState, Promotion, Recall,
+    RefusedPromotion, Release, UpgradePath,
 };
 pub use retention::Retention;
 pub use rhythm::{CacheLifetime, PollInterval, Rhythm};

@@ -53,6 +53,9 @@ macro_rules! name {
         pub struct $type(Box<str>);
 
         impl $type {
+            /// How long the longest is, in bytes.
+            pub const LONGEST: usize = $longest;
+
             /// Parses a name.
             ///
             /// # Errors
@@ -67,7 +70,7 @@ macro_rules! name {
             /// # Errors
             /// As [`Self::parse`].
             pub fn check(text: &str) -> Result<(), NameError> {
-                check($kind, $rule, text, $longest, $upper)
+                check($kind, $rule, text, Self::LONGEST, $upper)
             }
 
             /// The name as it was given.
@@ -133,6 +136,17 @@ name!(
     "1 to 100 letters, digits, '.', '_' or '-', starting with a letter or digit"
 );
 
+/// First parts of the device listener's own paths. Behind a CDN that serves it on the host of the images too, the key of an
+/// image of such a product would be taken for one of them.
+const OWN_PATHS: [&str; 2] = ["v1", "d"];
+
+impl ProductName {
+    /// Whether images of such a product could not be told from the service's own paths, so that it is not to be created.
+    pub fn is_own_path(&self) -> bool {
+        OWN_PATHS.contains(&self.as_str())
+    }
+}
+
 impl ChannelName {
     /// The channel of a check that names none; every product has it from the start.
     pub fn stable() -> Self {
@@ -158,6 +172,13 @@ mod tests {
         assert!(FileName::parse(&"a".repeat(100)).is_ok());
         assert!(FileName::parse(&"a".repeat(101)).is_err());
         assert!(FileName::parse("..").is_err());
+    }
+
+    #[test]
+    fn paths_of_the_service_are_no_products() {
+        let is_own = |name: &str| ProductName::parse(name).expect("valid").is_own_path();
+        assert!(is_own("v1") && is_own("d"));
+        assert!(!is_own("v2") && !is_own("d1") && !is_own("v1.0"));
     }
 
     #[test]

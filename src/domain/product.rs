@@ -42,6 +42,14 @@ pub struct ProductSettings {
     pub retention: Retention,
 }
 
+impl ProductSettings {
+    /// These settings in the place of earlier ones: as they were given, but for what the service keeps.
+    #[must_use]
+    pub fn after(&self, earlier: &Self) -> Self {
+        Self { delivery: self.delivery.after(&earlier.delivery), ..self.clone() }
+    }
+}
+
 fn is_default(delivery: &Delivery) -> bool {
     *delivery == Delivery::default()
 }
@@ -173,10 +181,30 @@ pub struct PendingPromotion {
     pub withdraw: Vec<Uuid>,
     /// Since when it waits.
     pub at: DateTime<Utc>,
+    /// Devices may be left without a way to what the channel offers highest.
+    pub allow_stranding: bool,
+    /// Why a rule was overridden, in the publisher's words.
+    pub reason: Option<String>,
     /// How often the image was fetched.
     pub attempts: u32,
     /// What did not hold the last time.
     pub last_error: Option<String>,
+}
+
+/// A promotion that had waited, and was refused when it was to be offered. It stays to be seen until the image is promoted
+/// again, withdrawn or recalled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedPromotion {
+    /// Where.
+    pub channel: ChannelName,
+    /// What.
+    pub image: Uuid,
+    /// When it was asked for.
+    pub asked_at: DateTime<Utc>,
+    /// When it was refused.
+    pub at: DateTime<Utc>,
+    /// Why.
+    pub why: String,
 }
 
 /// All that is known of one product, as of [`Product::revision`].
@@ -190,8 +218,10 @@ pub struct ProductState {
     pub promotions: Vec<Promotion>,
     /// What they offered until a downgrade overrode it: devices may still run it.
     pub withdrawn: Vec<Promotion>,
-    /// What its channels will offer once it was fetched back through the CDN.
+    /// What its channels will offer once it was fetched back through the CDN, longest waiting first.
     pub pending: Vec<PendingPromotion>,
+    /// What waited and will not be offered.
+    pub refused: Vec<RefusedPromotion>,
 }
 
 impl ProductSettings {

@@ -99,6 +99,33 @@ pub struct Purge {
     pub last_error: Option<String>,
 }
 
+/// The longest cache tag, in characters. Akamai drops a longer one, so that its objects could not be purged by it
+/// (<https://techdocs.akamai.com/purge-cache/docs/purge-content-cache-tag>).
+pub const LONGEST_TAG: usize = 128;
+
+/// The measures of a tag in which `{product}` and `{version}` stand for what they say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TagForm {
+    around: usize,
+    products: usize,
+    versions: usize,
+}
+
+impl TagForm {
+    /// Those of a template.
+    pub fn of(template: &str) -> Self {
+        let count = |name: &str| template.matches(name).count();
+        let (products, versions) = (count("{product}"), count("{version}"));
+        let around = template.len() - products * "{product}".len() - versions * "{version}".len();
+        Self { around, products, versions }
+    }
+
+    /// The length of the tag of a product and a version of these lengths.
+    pub fn length(&self, product: usize, version: usize) -> usize {
+        self.around + self.products * product + self.versions * version
+    }
+}
+
 macro_rules! words {
     ($type:ident: $($variant:ident = $word:literal),+) => {
         impl $type {
@@ -129,3 +156,16 @@ macro_rules! words {
 words!(PurgeAction: Delete = "delete", Invalidate = "invalidate");
 words!(PurgeKind: Url = "url", Tag = "tag", Cpcode = "cpcode");
 words!(PurgeState: Asked = "asked", Accepted = "accepted", Done = "done", Failed = "failed");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_measured_without_being_made() {
+        let form = TagForm::of("r-{product}-{version}");
+        assert_eq!(form.length("thermo-x".len(), "1.4.0".len()), "r-thermo-x-1.4.0".len());
+        assert_eq!(TagForm::of("{product}{product}").length(63, 128), 126);
+        assert_eq!(TagForm::of("all").length(63, 128), 3);
+    }
+}

@@ -186,6 +186,7 @@ pub(crate) mod tests {
             promotions: Vec::new(),
             withdrawn: Vec::new(),
             pending: Vec::new(),
+            refused: Vec::new(),
         };
         for (version, images, recalled) in releases {
             let images: Vec<Image> = images
@@ -241,6 +242,9 @@ pub(crate) mod tests {
             assert_eq!((found.0.name(), found.1.key), (name, key.as_str()));
         }
         let id = credential::short_id("p1", "p1/1.0.0/0.bin");
+        let mut kept = named("p1", "direct");
+        kept.product.settings.delivery.had_short_links = true;
+        assert!(snapshot.with(Revision(2), &[kept]).short_image(&id).is_some(), "it was given out");
         let later = snapshot.with(Revision(2), &[named("p1", "direct")]);
         assert!(later.short_image(&id).is_none() && snapshot.short_image(&id).is_some());
         let again = Snapshot::restored(Revision(1), snapshot.products().cloned());

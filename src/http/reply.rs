@@ -18,7 +18,7 @@ pub trait Reply {
     /// A field, whose value is visible ASCII and spaces.
     fn field(&mut self, name: HeaderName, value: &str);
     /// Ends the answer with a body that is the parts in a row.
-    fn body(&mut self, media_type: &'static str, parts: &[&str]);
+    fn body(&mut self, media_type: &'static str, parts: &[&[u8]]);
     /// Ends an answer that has no body.
     fn nothing(&mut self);
 }
@@ -44,7 +44,7 @@ impl Reply for Whole {
         self.0.headers_mut().append(name, value);
     }
 
-    fn body(&mut self, media_type: &'static str, parts: &[&str]) {
+    fn body(&mut self, media_type: &'static str, parts: &[&[u8]]) {
         self.0.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         *self.0.body_mut() = Bytes::from(parts.concat());
     }
@@ -100,12 +100,12 @@ impl Reply for OnTheWire<'_> {
         self.write(&[name.as_str(), ": ", value, "\r\n"]);
     }
 
-    fn body(&mut self, media_type: &'static str, parts: &[&str]) {
+    fn body(&mut self, media_type: &'static str, parts: &[&[u8]]) {
         self.write(&["content-type: ", media_type, "\r\ncontent-length: "]);
         let length: usize = parts.iter().map(|part| part.len()).sum();
         self.write(&[itoa::Buffer::new().format(length), "\r\n"]);
         self.end_fields();
-        self.write(parts);
+        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
     }
 
     fn nothing(&mut self) {
@@ -142,7 +142,7 @@ mod tests {
     fn say(reply: &mut dyn Reply) {
         reply.status(StatusCode::OK);
         reply.field(header::RETRY_AFTER, "300");
-        reply.body("application/json", &["{\"a\":", "1}"]);
+        reply.body("application/json", &[b"{\"a\":", b"1}"]);
     }
 
     #[test]

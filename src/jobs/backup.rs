@@ -313,5 +313,6 @@ pub fn places(
         pace: Pace::new(bandwidth),
         memory: crate::bucket::CopyMemory::default(),
         meter: crate::backup::Meter::default(),
+        unreadable: crate::backup::Unreadable::default(),
     }
 }

@@ -2,40 +2,39 @@
 //!
 //! # Flow of a pass
 //! The replica that leads lists the objects below the prefix -> asks the catalogue which are new -> reads each, line by
-//! line ([`crate::cdn::datastream`]) -> adds its counts and remembers its key, in one transaction.
+//! line ([`crate::cdn::datastream`]) -> adds its counts and remembers its key and its requests, in one transaction.
 //!
 //! # Invariants
 //! - An object counts once, whatever crashes or runs twice: the catalogue decides. One that is older than the retention is not
 //!   counted, so its key may be forgotten then, and the memory of keys stays bounded. Delete the objects themselves
 //!   by a lifecycle rule of the bucket.
-//! - A request that is in the logs twice counts once: within an object, and across objects among about the last million
-//!   requests that this replica has counted. That memory is lost with the process, so a doubled line on both sides of a
-//!   restart counts twice.
+//! - A request that is in the logs twice counts once: within an object, and across objects, passes, restarts and replicas, if
+//!   the objects were written within [`LogSource::duplicates_within`]. Older requests are forgotten, but only after a
+//!   whole listing was counted: however long nobody counted, none is while an object from its time waits.
 //! - Listing does not begin anew each time: a pass goes on behind the last object before which everything is counted and old.
 //!   Keys need not be in the order of time, so once an hour everything is listed again.
 //! - Nothing of a line but path, time, size and status is looked at, and no path is logged.
 //!
 //! What it does not do: make the counts exact. Logs are delivered at best effort; the counts are not for billing.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
-use super::Reconciler;
+use super::{Reconciler, earlier_life};
 use crate::{
     bucket::{ForeignObject, S3Bucket},
-    catalogue::{Catalogue, CountedLog, DownloadCount},
-    domain::{FileName, ProductName, Version},
+    catalogue::{Catalogue, DownloadCount},
     error::{Error, Result},
     telemetry::Metrics,
 };
 
 mod tally;
 
-use tally::{Lines, Recent, Tally};
+use tally::{Lines, MOST_REQUESTS, Tally};
 
 /// The duty's name, and the reconciler's.
 pub const DUTY: &str = "download-logs";
@@ -51,6 +50,8 @@ const ANEW: Duration = Duration::from_secs(3600);
 const LARGEST: u64 = 64 * 1024 * 1024;
 /// Keys are forgotten so long after their objects are counted no more: clocks differ.
 const FORGOTTEN_AFTER: TimeDelta = TimeDelta::days(1);
+/// How many requests are forgotten in one transaction.
+const FORGOTTEN_AT_ONCE: u32 = 20_000;
 
 /// The reconciler.
 pub struct DownloadLogsJob {
@@ -63,10 +64,11 @@ pub struct DownloadLogsJob {
     metrics: Arc<Metrics>,
     /// Wakes this job: there is more to do.
     wake: Arc<Notify>,
-    recent: Recent,
     /// Everything up to this key is counted and old.
     marker: Option<String>,
     listed_anew: Option<Instant>,
+    /// Since everything was last listed anew, requests were not forgotten yet.
+    forgets: bool,
 }
 
 /// Where logs are, and which.
@@ -78,6 +80,8 @@ pub struct LogSource {
     pub base_path: String,
     /// Older ones are not counted.
     pub retention: Duration,
+    /// A line counts once in all objects that were written within this time.
+    pub duplicates_within: Duration,
     /// How long to wait between two looks.
     pub interval: Duration,
 }
@@ -88,6 +92,8 @@ struct Done {
     logs: u64,
     lines: Lines,
     failure: Option<Error>,
+    /// Everything that was listed is counted.
+    all: bool,
 }
 
 #[async_trait]
@@ -101,10 +107,7 @@ impl Reconciler for DownloadLogsJob {
     }
 
     async fn pass(&mut self) -> Result<Option<String>> {
-        if let Some(earlier) = self.earlier_life {
-            self.catalogue.stop_leading(DUTY, earlier).await?;
-            self.earlier_life = None;
-        }
+        earlier_life::stop_leading(&mut self.earlier_life, DUTY, &*self.catalogue).await?;
         if !self.catalogue.lead(DUTY, self.holder, LEASE).await? {
             // Whoever leads counts what this replica does not see: start afresh the next time.
             self.marker = None;
@@ -115,10 +118,16 @@ impl Reconciler for DownloadLogsJob {
         if self.listed_anew.is_none_or(|at| at.elapsed() > ANEW) {
             self.marker = None;
             self.listed_anew = Some(Instant::now());
+            self.forgets = true;
             self.catalogue.forget_logs(oldest - FORGOTTEN_AFTER).await?;
+            // Whatever else waits: no object from that time is counted any more.
+            self.forget_requests(oldest - FORGOTTEN_AFTER).await?;
         }
-        let done = self.count_new(oldest).await?;
-        let Done { logs, lines, failure } = done;
+        let Done { logs, lines, failure, all } = self.count_new(oldest).await?;
+        if self.forgets && all && failure.is_none() {
+            let within = TimeDelta::from_std(self.source.duplicates_within).map_err(Error::internal)?;
+            self.forgets = !self.forget_requests(Utc::now() - within).await?;
+        }
         if let Some(failure) = failure {
             return Err(failure);
         }
@@ -142,7 +151,6 @@ impl DownloadLogsJob {
         metrics: Arc<Metrics>,
         wake: Arc<Notify>,
     ) -> Self {
-        let recent = Recent::default();
         Self {
             catalogue,
             bucket,
@@ -151,10 +159,22 @@ impl DownloadLogsJob {
             earlier_life,
             metrics,
             wake,
-            recent,
             marker: None,
             listed_anew: None,
+            forgets: false,
         }
+    }
+
+    /// Forgets the requests of logs that were written before then; `false` = there are more.
+    async fn forget_requests(&self, before: DateTime<Utc>) -> Result<bool> {
+        let began = Instant::now();
+        while began.elapsed() < PASS {
+            if self.catalogue.forget_requests(before, FORGOTTEN_AT_ONCE).await? < u64::from(FORGOTTEN_AT_ONCE)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn count_new(&mut self, oldest: DateTime<Utc>) -> Result<Done> {
@@ -164,7 +184,10 @@ impl DownloadLogsJob {
         let mut after = self.marker.clone();
         loop {
             let page = self.bucket.list_below(&self.source.prefix, after.as_deref()).await?;
-            let Some(last) = page.last() else { return Ok(done) };
+            let Some(last) = page.last() else {
+                done.all = true;
+                return Ok(done);
+            };
             let within = |object: &&ForeignObject| object.size > 0 && object.modified_at > oldest;
             let keys: Vec<String> = page.iter().filter(within).map(|object| object.key.clone()).collect();
             let uncounted = self.catalogue.uncounted_logs(&keys).await?;
@@ -209,51 +232,33 @@ impl DownloadLogsJob {
             _ => Some(bytes::Bytes::new()),
         };
         let Some(bytes) = bytes else { return Ok(None) };
-        let (recent, base) = (std::mem::take(&mut self.recent), self.source.base_path.clone());
-        let counting = tokio::task::spawn_blocking(move || (Tally::of(&bytes, &base, &recent), recent));
-        let (mut tally, recent) = counting.await.map_err(Error::internal)?;
-        self.recent = recent;
-
-        let keys: BTreeSet<&str> = tally.sums.keys().map(|(key, _)| key.as_str()).collect();
-        let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
-        let known = self.catalogue.known_keys(&keys).await?;
+        let base = self.source.base_path.clone();
+        let counting = tokio::task::spawn_blocking(move || Tally::of(&bytes, &base));
+        let mut tally = counting.await.map_err(Error::internal)?;
+        let known = self.catalogue.known_keys(&tally.keys()).await?;
         tally.keep(|key| known.contains(key));
-        let counts: Vec<DownloadCount> = tally
-            .sums
-            .iter()
-            .filter_map(|((key, day), sums)| {
-                let (product, version, filename) = named(key)?;
-                Some(DownloadCount {
-                    product,
-                    version,
-                    filename,
-                    day: *day,
-                    completed: sums.completed,
-                    partial: sums.partial,
-                    bytes: sums.bytes,
-                    edge_bytes: sums.edge_bytes,
-                })
-            })
-            .collect();
-        let log = CountedLog { key: object.key.clone(), modified_at: object.modified_at, counts };
-        if !self.catalogue.count_log(&log).await? {
-            return Ok(None);
+        let mut lines = tally.lines;
+        for part in tally.parts(&object.key, object.modified_at, MOST_REQUESTS) {
+            let Some(added) = self.catalogue.count_log(&part).await? else { return Ok(None) };
+            lines.counted -= added.duplicates;
+            lines.duplicate += added.duplicates;
+            self.report_counts(&added.counts);
         }
-        // Not before: had the commit failed, the next try would take its own lines for duplicates.
-        self.recent.extend(&tally.requests);
-        self.report(&log, tally.lines);
-        Ok(Some(tally.lines))
+        self.report_lines(&object.key, lines);
+        Ok(Some(lines))
     }
 
-    fn report(&self, log: &CountedLog, lines: Lines) {
-        let metrics = &self.metrics.cdn_downloads;
-        for count in &log.counts {
-            metrics.delivered(
+    fn report_counts(&self, counts: &[DownloadCount]) {
+        for count in counts {
+            self.metrics.cdn_downloads.delivered(
                 count.product.as_str(),
                 [count.completed, count.partial],
                 [count.edge_bytes, count.bytes.saturating_sub(count.edge_bytes)],
             );
         }
+    }
+
+    fn report_lines(&self, key: &str, lines: Lines) {
         for (kind, number) in [
             ("counted", lines.counted),
             ("unknown", lines.unknown),
@@ -261,18 +266,10 @@ impl DownloadLogsJob {
             ("duplicate", lines.duplicate),
             ("broken", lines.broken),
         ] {
-            metrics.lines(kind, number);
+            self.metrics.cdn_downloads.lines(kind, number);
         }
         if lines.broken > 0 {
-            tracing::warn!(key = log.key, lines = lines.broken, "a log has lines that cannot be read");
+            tracing::warn!(key, lines = lines.broken, "a log has lines that cannot be read");
         }
     }
-}
-
-/// What a key names.
-fn named(key: &str) -> Option<(ProductName, Version, FileName)> {
-    let mut parts = key.split('/');
-    let product = ProductName::parse(parts.next()?).ok()?;
-    let version = Version::parse(parts.next()?).ok()?;
-    Some((product, version, FileName::parse(parts.next()?).ok()?))
 }

@@ -1,40 +1,43 @@
 //! Offers what was promoted once it was fetched back through the CDN.
 //!
 //! # Flow
-//! Promotions that wait are tried by channel and release: each image is fetched as [`crate::cdn::gate`] says, and when all
-//! of them are as they should be, one transaction offers them (an audit entry `channel.offer`, a revision). Until then no
-//! check tells of any of them. When one is not, all wait on, with the reason, and are tried again after a while that
-//! doubles each time.
+//! Promotions that wait are tried by what was asked for together: the rules are asked again, each image is fetched as
+//! [`crate::cdn::gate`] says, the rules are asked once more, and one transaction offers the images (an audit entry
+//! `channel.offer`, a revision). Until then no check tells of any of them. When one is not served as it should be, all wait
+//! on, with the reason, and are tried again after a while that doubles each time. What the rules refuse by now waits no longer:
+//! an audit entry `channel.refuse`, and the reason stays with the release. See [`opener`].
+//!
+//! Some are tried at once, those with the fewest attempts first, and each has its time; so an edge that drips holds up
+//! what it drips, and nothing else for long.
 //!
 //! # Invariants
-//! - What was recalled or withdrawn meanwhile is not offered: those changes end the waiting. The rules were asked when it was
-//!   promoted; the offer only makes sure that the product has not changed since it was read.
-//! - One replica does it, by a lease; two at once would fetch twice, and one of them finds nothing left to offer.
+//! - What is offered is decided on the catalogue as it is at the offer ([`crate::version_check::open`]), never by what was
+//!   true when it was asked for. What was recalled or withdrawn meanwhile waits no longer.
+//! - One replica does it, by a lease that is renewed every few seconds while images are fetched; without it, fetching stops.
+//!   Two at once would fetch twice, and one of them finds nothing left to offer.
 //!
-//! With the gate switched off, what still waits is offered without being fetched.
+//! With the gate switched off, what still waits is judged and offered without being fetched.
+
+mod opener;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use chrono::Utc;
+use tokio::task::{Id, JoinSet};
 use uuid::Uuid;
 
-use super::{Reconciler, awake::Awake};
+use self::opener::{Ended, Opener};
+use super::{Reconciler, awake::Awake, earlier_life};
 use crate::{
-    bucket::ObjectKey,
-    catalogue::{Audit, Promote, Waiting, Written},
-    cdn::{
-        Links, ShortLinks, Terms, UNSIGNABLE,
-        gate::{Expected, Gate, Part, RANGE},
-    },
-    domain::{ChannelName, Image, Product, ProductName, ProductState, Shown, Version},
-    error::Result,
-    publishing::Publishing,
+    catalogue::Waiting,
+    cdn::{Links, ShortLinks, gate::Gate},
+    domain::{ProductName, ProductState},
+    error::{Error, Result},
+    publishing::{Asked, Publishing},
     telemetry::Metrics,
 };
 
@@ -42,31 +45,25 @@ use crate::{
 const DUTY: &str = "gate";
 /// How long this replica leads without saying so again.
 const LEASE: Duration = Duration::from_secs(60);
-/// How often it looks, though nothing has changed.
+/// How often it looks, though nothing has changed; and renews its lease while something waits.
 const LOOK: Duration = Duration::from_secs(2);
 /// The same while the gate is off.
 const LOOK_WHILE_OFF: Duration = Duration::from_secs(600);
-/// The first pause after a failure; each further one doubles it.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// Who offers, in the audit log.
-const ACTOR: &str = "gate";
+/// How many promotions are tried at once.
+const AT_ONCE: usize = 4;
 
 /// The reconciler.
 pub struct GateJob {
-    publishing: Arc<Publishing>,
+    opener: Arc<Opener>,
     /// The holder id of the process that used this data directory before: it is dead, so its lead need not run out.
     earlier_life: Option<Uuid>,
-    links: Arc<Links>,
-    short: Arc<ShortLinks>,
-    gate: Option<Arc<Gate>>,
-    metrics: Arc<Metrics>,
     awake: Awake,
+    /// What is being tried.
+    trying: JoinSet<Result<Ended>>,
+    asked: HashMap<Id, Asked>,
+    /// When the lease was last renewed.
+    led: Option<Instant>,
 }
-
-/// Images of one release that wait for one channel.
-type Group = (ProductName, ChannelName, Version);
 
 impl GateJob {
     /// A reconciler that fetches by these links; without a gate, what waits is offered at once.
@@ -78,7 +75,15 @@ impl GateJob {
         metrics: Arc<Metrics>,
         awake: Awake,
     ) -> Self {
-        Self { publishing, earlier_life, links, short, gate: gate.map(Arc::new), metrics, awake }
+        let opener = Opener { publishing, links, short, gate: gate.map(Arc::new), metrics };
+        Self {
+            opener: Arc::new(opener),
+            earlier_life,
+            awake,
+            trying: JoinSet::new(),
+            asked: HashMap::new(),
+            led: None,
+        }
     }
 }
 
@@ -93,175 +98,100 @@ impl Reconciler for GateJob {
     }
 
     async fn pass(&mut self) -> Result<Option<String>> {
-        let sleeps = self.gate.is_none() && !self.awake.is_over();
-        if sleeps || !self.awake.is_time() {
-            return Ok(None);
+        if self.led.is_some_and(|led| led.elapsed() >= LEASE) {
+            self.stop();
         }
-        self.awake.rest(if self.gate.is_some() { LOOK } else { LOOK_WHILE_OFF });
-        let catalogue = &self.publishing.catalogue;
-        if let Some(dead) = self.earlier_life {
-            catalogue.stop_leading(DUTY, dead).await?;
-            self.earlier_life = None;
+        let (ended, is_free, trouble) = self.ended();
+        let is_on = self.opener.gate.is_some();
+        // In this order: what is not asked for its time has not heard of a change.
+        let awake = (is_on || self.awake.is_over()) && self.awake.is_time();
+        if awake || is_free {
+            self.awake.rest(if is_on { LOOK } else { LOOK_WHILE_OFF });
+            self.look().await?;
         }
-        let waiting = catalogue.waiting().await?;
-        self.metrics.pending_promotions.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
-        if waiting.is_empty() || !catalogue.lead(DUTY, self.publishing.holder, LEASE).await? {
-            return Ok(None);
-        }
-        let (mut offered, mut failed) = (0, 0);
-        let mut trouble = None;
-        for (group, attempts) in self.due_groups(&waiting).await? {
-            if !catalogue.lead(DUTY, self.publishing.holder, LEASE).await? {
-                break;
-            }
-            match self.offer(&group, attempts).await {
-                Ok(true) => offered += 1,
-                Ok(false) => failed += 1,
-                // One release must not keep those behind it from being tried.
-                Err(error) => trouble = Some(error),
-            }
-        }
-        let left = catalogue.waiting().await?.len();
-        self.metrics.pending_promotions.set(i64::try_from(left).unwrap_or(i64::MAX));
-        let did = (offered + failed > 0).then(|| format!("offered {offered} releases, {failed} wait on"));
-        trouble.map_or(Ok(did), Err)
+        trouble.map_or(Ok(ended), Err)
     }
 }
 
 impl GateJob {
-    /// What is due, by channel and release, with the most attempts that one of its images had.
-    async fn due_groups(&self, waiting: &[Waiting]) -> Result<BTreeMap<Group, u32>> {
-        let mut groups = BTreeMap::new();
+    /// Begins to try what is due, if this replica leads.
+    async fn look(&mut self) -> Result<()> {
+        let publishing = &self.opener.publishing;
+        earlier_life::stop_leading(&mut self.earlier_life, DUTY, &*publishing.catalogue).await?;
+        let waiting = self.opener.waiting().await?;
+        if waiting.is_empty() && self.trying.is_empty() {
+            return Ok(());
+        }
+        let asked = Instant::now();
+        if !publishing.catalogue.lead(DUTY, publishing.holder, LEASE).await? {
+            self.stop();
+            return Ok(());
+        }
+        self.led = Some(asked);
+        let due = self.due(&waiting).await?;
+        for (asked, attempts) in due.into_iter().take(AT_ONCE.saturating_sub(self.trying.len())) {
+            let (opener, promotion) = (Arc::clone(&self.opener), asked.clone());
+            let task = self.trying.spawn(async move { opener.open(&promotion, attempts).await });
+            self.asked.insert(task.id(), asked);
+        }
+        Ok(())
+    }
+
+    /// What is due and not being tried, with the most attempts that one of its images had: the fewest attempts first, of
+    /// those the longest waiting.
+    async fn due(&self, waiting: &[Waiting]) -> Result<Vec<(Asked, u32)>> {
+        let mut due: Vec<(Asked, u32)> = Vec::new();
         let mut states: BTreeMap<&ProductName, Option<ProductState>> = BTreeMap::new();
         for one in waiting.iter().filter(|one| one.due) {
             if !states.contains_key(&one.product) {
-                states.insert(&one.product, self.publishing.catalogue.product(&one.product).await?);
+                states.insert(&one.product, self.opener.publishing.catalogue.product(&one.product).await?);
             }
-            let state = states.get(&one.product).and_then(Option::as_ref);
-            if let Some((release, _)) = state.and_then(|state| state.image(one.image)) {
-                let group = (one.product.clone(), one.channel.clone(), release.version.clone());
-                let attempts: &mut u32 = groups.entry(group).or_default();
-                *attempts = one.attempts.max(*attempts);
+            let Some(state) = states.get(&one.product).and_then(Option::as_ref) else { continue };
+            let mut pending = state.pending.iter();
+            let pending = pending.find(|each| each.image == one.image && each.channel == one.channel);
+            let (Some(pending), Some((release, _))) = (pending, state.image(one.image)) else { continue };
+            let (product, channel) = (one.product.clone(), one.channel.clone());
+            let asked = Asked { product, version: release.version.clone(), channel, at: pending.at };
+            if self.asked.values().any(|other| *other == asked) {
+                continue;
+            }
+            match due.iter_mut().find(|(other, _)| *other == asked) {
+                Some((_, attempts)) => *attempts = one.attempts.max(*attempts),
+                None => due.push((asked, one.attempts)),
             }
         }
-        Ok(groups)
+        due.sort_by_key(|(_, attempts)| *attempts);
+        Ok(due)
     }
 
-    /// Fetches a group's images, and offers them if they are as they should be; says whether they are.
-    async fn offer(&self, group: &Group, attempts: u32) -> Result<bool> {
-        let (product, channel, version) = group;
-        let mut verified = BTreeSet::new();
-        loop {
-            let state = self.publishing.product(product).await?;
-            let Some(release) = state.release(version) else { return Ok(true) };
-            let pending = |image: &&Image| state.is_pending(image.id, channel);
-            let images: Vec<&Image> = release.images.iter().filter(pending).collect();
-            if images.is_empty() {
-                return Ok(true);
-            }
-            for image in &images {
-                // Also after somebody else has changed the product: an image never changes.
-                if !verified.contains(&image.id)
-                    && let Err(why) = self.verify(&state.product, version, image).await?
-                {
-                    let ids: Vec<Uuid> = images.iter().map(|image| image.id).collect();
-                    self.keep_waiting(group, &ids, image, &why, attempts).await?;
-                    return Ok(false);
-                }
-                verified.insert(image.id);
-            }
-            let ids: Vec<Uuid> = images.iter().map(|image| image.id).collect();
-            let of_group =
-                state.pending.iter().filter(|one| one.channel == *channel && ids.contains(&one.image));
-            let withdraw: BTreeSet<Uuid> = of_group.flat_map(|one| one.withdraw.iter().copied()).collect();
-            let audit = Audit {
-                actor: ACTOR.into(),
-                action: "channel.offer",
-                version: Some(version.clone()),
-                channel: Some(channel.clone()),
-                details: serde_json::json!({ "verified": self.gate.is_some() }),
-                ..Audit::default()
+    /// What has ended since the last pass, in words; whether it makes way for others; and the last trouble among it.
+    fn ended(&mut self) -> (Option<String>, bool, Option<Error>) {
+        let (mut offered, mut waits, mut refused, mut trouble) = (0, 0, 0, None);
+        while let Some(joined) = self.trying.try_join_next_with_id() {
+            let (id, ended) = match joined {
+                Ok((id, ended)) => (id, ended),
+                Err(error) if error.is_cancelled() => (error.id(), Ok(Ended::Gone)),
+                Err(error) => (error.id(), Err(Error::internal(error))),
             };
-            let shown = Shown { channels: BTreeSet::from([channel.clone()]), ..Shown::default() };
-            let audit = audit.showing(shown, &state);
-            let promote = Promote {
-                channel: channel.clone(),
-                images: ids,
-                withdraw: withdraw.into_iter().collect(),
-                pending: false,
-            };
-            let revision = state.product.revision;
-            let written = self.publishing.catalogue.promote(product, &promote, revision, &audit).await?;
-            if let Written::Done(_) = written {
-                self.publishing.changed.notify_one();
-                tracing::info!(%product, %version, %channel, "offered, as the CDN serves it");
-                return Ok(true);
+            self.asked.remove(&id);
+            match ended {
+                Ok(Ended::Offered) => offered += 1,
+                Ok(Ended::Waits) => waits += 1,
+                Ok(Ended::Refused) => refused += 1,
+                Ok(Ended::Gone) => {}
+                // One release must not keep the others from being tried.
+                Err(error) => trouble = Some(error),
             }
         }
+        let did = offered + waits + refused > 0;
+        let text =
+            did.then(|| format!("offered {offered} releases, {waits} wait on, {refused} were refused"));
+        (text, offered + refused > 0, trouble)
     }
 
-    async fn verify(
-        &self,
-        product: &Product,
-        version: &Version,
-        image: &Image,
-    ) -> Result<std::result::Result<(), String>> {
-        let Some(gate) = &self.gate else { return Ok(Ok(())) };
-        let key = ObjectKey::image(&product.name, version, &image.filename);
-        let expected = Expected { key, size: image.size, sha256: image.digests.sha256 };
-        let mut parts = Vec::new();
-        for at in gate.ranges(&expected) {
-            let bytes = match self.read(&expected, at).await {
-                Ok(bytes) => bytes,
-                Err(error) => return Ok(Err(format!("the bucket's own object cannot be read: {error}"))),
-            };
-            if bytes.len() as u64 != RANGE.min(expected.size - at) {
-                return Ok(Err(format!("the bucket's own object ends early, in the range from {at} on")));
-            }
-            parts.push(Part { at, bytes });
-        }
-        // The host matters to links of the device listener alone, which are no CDN's.
-        let secrets = product.device_secrets.to_bytes();
-        let access = product.settings.delivery.access;
-        let terms = Terms { product: product.name.as_str(), access, secrets: &secrets };
-        let (mut url, key) = (String::new(), expected.key.as_str());
-        match self.links.write_on(&mut url, &terms, &self.short, key, Utc::now(), "localhost") {
-            Ok(_) => gate.verify(&expected, url, parts).await,
-            Err(error) if error.code() == UNSIGNABLE => Ok(Err(error.to_string())),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A part of the image as the bucket has it.
-    async fn read(&self, image: &Expected, at: u64) -> Result<Bytes> {
-        let length = usize::try_from(RANGE.min(image.size - at)).unwrap_or(usize::MAX);
-        let mut reader = self.publishing.bucket.read(&image.key, image.size, at).await?;
-        let mut bytes = BytesMut::with_capacity(length);
-        while bytes.len() < length {
-            let Some(more) = reader.next().await? else { break };
-            bytes.extend_from_slice(&more[..more.len().min(length - bytes.len())]);
-        }
-        Ok(bytes.freeze())
-    }
-
-    async fn keep_waiting(
-        &self,
-        group: &Group,
-        images: &[Uuid],
-        bad: &Image,
-        why: &str,
-        attempts: u32,
-    ) -> Result<()> {
-        let (product, channel, version) = group;
-        let pause = FIRST_PAUSE.saturating_mul(1 << attempts.min(10)).min(LONGEST_PAUSE);
-        let why = format!("{}: {why}", bad.filename);
-        // The first failure is loud; those after it are in the release and the metrics.
-        if attempts == 0 {
-            tracing::error!(%product, %version, %channel, why, again = ?pause, "not offered yet: the CDN does not serve it as it should");
-        } else {
-            tracing::debug!(%product, %version, %channel, why, attempts, again = ?pause, "still not offered");
-        }
-        self.metrics.gate_failures.inc();
-        self.publishing.catalogue.keep_waiting(product, channel, images, &why, pause).await
+    /// Stops what is being tried: another replica leads.
+    fn stop(&mut self) {
+        self.led = None;
+        self.trying.abort_all();
     }
 }

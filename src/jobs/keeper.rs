@@ -30,6 +30,12 @@ use crate::{
 /// The name and version of the format.
 const FORMAT: &str = "firmament-snapshot-5";
 
+/// What all formats begin with.
+const ANY_FORMAT: &str = "firmament-snapshot-";
+
+/// The code of the error that a file of another format is.
+pub const OTHER_FORMAT: &str = "snapshot-of-another-version";
+
 /// Who wrote it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -95,7 +101,8 @@ pub fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
 /// Reads the snapshot that an earlier life kept; `None` = there is none.
 ///
 /// # Errors
-/// Code `snapshot-damaged`: the file is not what was written.
+/// Code [`OTHER_FORMAT`]: another version of the program wrote it, as is to be expected after an upgrade. Code
+/// `snapshot-damaged`: the file is not what was written.
 pub fn read(path: &Path) -> Result<Option<Snapshot>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
@@ -113,6 +120,15 @@ pub fn read(path: &Path) -> Result<Option<Snapshot>> {
         bytes.iter().position(|&byte| byte == b'\n').ok_or_else(|| damaged("it has no header".into()))?;
     let (header, body) = (&bytes[..line_end], &bytes[line_end + 1..]);
     let header = std::str::from_utf8(header).unwrap_or_default();
+    let format = header.split(' ').next().unwrap_or_default();
+    if format != FORMAT && format.starts_with(ANY_FORMAT) {
+        let message = format!(
+            "{} was written by another version of firmament ({format}; this one reads {FORMAT}) and is ignored; it is \
+             written anew once the catalogue answers",
+            path.display()
+        );
+        return Err(Error::new(Kind::Internal, OTHER_FORMAT, message));
+    }
     let version = header
         .strip_prefix(FORMAT)
         .and_then(|rest| rest.strip_prefix(' '))
@@ -195,6 +211,21 @@ mod tests {
         std::fs::write(&path, by_another).expect("writable");
         snapshot.mark = None;
         assert_eq!(read(&path).expect("readable"), Some(snapshot));
+    }
+
+    #[test]
+    fn another_format_is_no_damage() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("snapshot");
+        write(&path, &Snapshot::default()).expect("writable");
+        let whole = std::fs::read(&path).expect("there");
+        for other in ["firmament-snapshot-4", "firmament-snapshot-50"] {
+            let file = [other.as_bytes(), &whole[FORMAT.len()..]].concat();
+            std::fs::write(&path, file).expect("writable");
+            let refused = read(&path).expect_err(other);
+            assert_eq!(refused.code(), OTHER_FORMAT);
+            assert!(refused.to_string().contains("another version"), "{refused}");
+        }
     }
 
     /// A start goes on from blocks that an earlier life packed. Whoever changes what is packed gets here: give [`FORMAT`] a

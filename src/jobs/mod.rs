@@ -32,6 +32,7 @@ use crate::{error::Result, telemetry::Metrics};
 pub mod awake;
 pub mod backup;
 pub mod download_logs;
+mod earlier_life;
 pub mod gate;
 pub mod keeper;
 pub mod listener;

@@ -5,6 +5,9 @@
 //! the key: an object that is not the image's (another size or SHA-256) is left alone and reported. A key is never used
 //! again, so nothing that is wanted can come in between. Doing it twice, on two replicas, does no harm.
 //!
+//! A pass takes a page of them, and goes on behind it the next time when something of it stays, so that what cannot be
+//! removed keeps nothing behind it; at the end it begins again at the front.
+//!
 //! The backup's copies go after their own hold, which is the backup's reconciler's duty.
 
 use std::{sync::Arc, time::Duration};
@@ -15,13 +18,13 @@ use chrono::{TimeDelta, Utc};
 use super::Reconciler;
 use crate::{
     bucket::ObjectKey,
-    catalogue::Removed,
+    catalogue::{Removed, RemovedAt},
     error::{Kind, Result},
     publishing::Publishing,
 };
 
 /// How many a pass asks for at once.
-const PAGE: u32 = 500;
+pub const PAGE: u32 = 500;
 
 /// The reconciler.
 pub struct RemovalsJob {
@@ -29,6 +32,10 @@ pub struct RemovalsJob {
     pub publishing: Arc<Publishing>,
     /// How long an object stays after its image was removed.
     pub hold: Duration,
+    /// How many a pass takes: [`PAGE`].
+    pub page: u32,
+    /// Behind which one the next pass goes on; `None` = it begins at the front.
+    pub after: Option<RemovedAt>,
 }
 
 #[async_trait]
@@ -46,11 +53,12 @@ impl Reconciler for RemovalsJob {
         let Some(until) = until else { return Ok(None) };
         let (mut gone, mut strange) = (0, 0);
         let mut failed = None;
-        for removed in self.publishing.catalogue.removed(PAGE).await? {
-            // The oldest come first.
-            if removed.removed_at > until {
-                break;
-            }
+        let page = self.publishing.catalogue.removed(self.after, self.page).await?;
+        // The oldest come first.
+        let over = page.iter().filter(|removed| removed.removed_at <= until).count();
+        let more = over == self.page as usize;
+        let last = page.last().map(Removed::at);
+        for removed in page.into_iter().take(over) {
             match self.remove(&removed).await {
                 Ok(true) => gone += 1,
                 Ok(false) => strange += 1,
@@ -60,6 +68,8 @@ impl Reconciler for RemovalsJob {
                 Err(error) => failed = Some(error),
             }
         }
+        // With a full page that all went, the front is what was behind it.
+        self.after = last.filter(|_| more && (self.after.is_some() || strange > 0 || failed.is_some()));
         if let Some(error) = failed {
             return Err(error);
         }

@@ -7,10 +7,12 @@ use uuid::Uuid;
 
 use super::{ATTEMPTS, Publishing, crash, too_contended};
 use crate::{
-    catalogue::{Actor, Audit, Promote, Written},
-    domain::{ChannelName, Image, ProductName, ProductState, Recall, Release, Shown, UpgradePath, Version},
+    catalogue::{Actor, Audit, Written},
+    domain::{
+        Action, ChannelName, Image, ProductName, ProductState, Recall, Release, Shown, UpgradePath, Version,
+    },
     error::{Error, Kind, Result},
-    version_check::{self, Consent, Offering, Promoted, Reason, rule},
+    version_check::{self, Consent, Offering, Reason, rule},
 };
 
 /// A request to offer a stored release on a channel.
@@ -70,7 +72,8 @@ pub struct Changed {
 }
 
 impl Publishing {
-    /// Promotes all images of a stored release to a channel. Doing it again changes nothing.
+    /// Promotes all images of a stored release to a channel. Doing it again changes nothing, unless something else would be
+    /// withdrawn now, or waits as a downgrade from this very release: see [`super::offering`].
     ///
     /// # Errors
     /// `NotFound` for the product or release, `Conflict` when all images of it were removed, `Refused` with all reasons, or
@@ -90,33 +93,8 @@ impl Publishing {
                 channel: &request.channel,
                 images: &images,
             };
-            let Promoted { withdraw, warnings } =
-                version_check::promote(&state, &offering, &request.consent, self.limits)
-                    .map_err(Error::refused)?;
-            let images: Vec<Uuid> = release
-                .kept()
-                .map(|image| image.id)
-                .filter(|id| !state.is_promoted(*id, &request.channel))
-                .filter(|id| !(self.gated && state.is_pending(*id, &request.channel)))
-                .collect();
-            // Asked for already: what it withdraws is withdrawn when it is offered.
-            let waits = release.images.iter().any(|image| state.is_pending(image.id, &request.channel));
-            if images.is_empty() && (withdraw.is_empty() || self.gated && waits) {
-                return Ok(Changed { state, warnings });
-            }
-            // A downgrade of what is offered to something that was offered before withdraws, and has nothing to fetch.
-            let pending = self.gated && !images.is_empty();
-            let audit = Audit {
-                actor: request.actor.clone(),
-                action: "channel.promote",
-                version: Some(request.version.clone()),
-                channel: Some(request.channel.clone()),
-                details: promotion_details(&request.consent, &withdraw, pending),
-                verdict: verdict(&request.consent, &withdraw, &warnings),
-                ..Audit::default()
-            };
-            let audit = audit.showing(offers_of(&request.channel), &state);
-            let change = Promote { channel: request.channel.clone(), images, withdraw, pending };
+            let (planned, warnings) = self.planned(&state, &offering, &request.consent, &request.actor)?;
+            let Some((change, audit)) = planned else { return Ok(Changed { state, warnings }) };
             let written =
                 self.catalogue.promote(&request.product, &change, state.product.revision, &audit).await?;
             if let Written::Done(state) = written {
@@ -164,7 +142,7 @@ impl Publishing {
             }
             let audit = Audit {
                 actor: request.actor.clone(),
-                action: "release.recall",
+                action: Action::ReleaseRecall,
                 version: Some(request.version.clone()),
                 details,
                 verdict: verdict(&request.consent, &[], &warnings),
@@ -217,7 +195,7 @@ impl Publishing {
             }
             let audit = Audit {
                 actor: actor.clone(),
-                action: "release.path",
+                action: Action::ReleasePath,
                 version: Some(version.clone()),
                 details,
                 verdict: verdict(consent, &[], &warnings),

@@ -8,15 +8,16 @@ use uuid::Uuid;
 
 use super::{
     ATTEMPTS, Publication, Published, Publishing,
-    change::{offers_of, promotion_details, verdict},
+    change::{promotion_details, verdict},
     crash, failure,
     intake::Taken,
+    offering::confirmed,
     too_contended,
 };
 use crate::{
     bucket::StoredObject,
     catalogue::{Audit, NewImage, Promote, Reservation, Written},
-    domain::{Image, ProductState, Shown},
+    domain::{Action, Image, ProductState, Shown},
     error::{Error, Kind, Result},
     version_check::{self, Judgement, Known, Offering, Reason},
 };
@@ -76,14 +77,16 @@ impl Publishing {
                                 .map_err(Error::refused)?
                                 .withdraw;
                         let (channel, images) = (channel.clone(), vec![reservation.id]);
-                        Some(Promote { channel, images, withdraw, pending: self.gated })
+                        let promote = Promote::new(channel, images, withdraw);
+                        let promote = confirmed(promote, &candidate.consent);
+                        Some(Promote { pending: self.gated, ..promote })
                     }
                     None => None,
                 };
                 let withdrawn = promote.as_ref().map_or(&[][..], |promote| &promote.withdraw);
                 let audit = Audit {
                     actor: request.actor.clone(),
-                    action: "image.publish",
+                    action: Action::ImagePublish,
                     version: Some(candidate.version.clone()),
                     channel: candidate.channel.clone(),
                     details: publish_details(request, withdrawn, &warnings, promote.as_ref()),
@@ -150,28 +153,15 @@ impl Publishing {
         let mut warnings = Vec::new();
         if let Some(channel) = &request.candidate.channel {
             let mut attempts = 0;
-            while !(state.is_promoted(image, channel) || self.gated && state.is_pending(image, channel)) {
+            while !state.is_promoted(image, channel) {
                 let candidate = &request.candidate;
                 let (_, stored) =
                     state.image(image).ok_or_else(|| Error::internal("an image that was there is gone"))?;
                 let (version, path) = (&candidate.version, &candidate.path);
                 let offering = Offering { version, path, channel, images: &[stored] };
-                let promoted = version_check::promote(&state, &offering, &candidate.consent, self.limits)
-                    .map_err(Error::refused)?;
-                let withdraw = promoted.withdraw;
-                warnings = promoted.warnings;
-                let audit = Audit {
-                    actor: request.actor.clone(),
-                    action: "channel.promote",
-                    version: Some(candidate.version.clone()),
-                    channel: Some(channel.clone()),
-                    details: promotion_details(&candidate.consent, &withdraw, self.gated),
-                    verdict: verdict(&candidate.consent, &withdraw, &warnings),
-                    ..Audit::default()
-                };
-                let audit = audit.showing(offers_of(channel), &state);
-                let (channel, images, pending) = (channel.clone(), vec![image], self.gated);
-                let change = Promote { channel, images, withdraw, pending };
+                let planned = self.planned(&state, &offering, &candidate.consent, &request.actor)?;
+                warnings = planned.1;
+                let Some((change, audit)) = planned.0 else { break };
                 let revision = state.product.revision;
                 let written = self.catalogue.promote(&request.product, &change, revision, &audit).await;
                 let written = written.map_err(|error| match error.kind() {
@@ -182,6 +172,7 @@ impl Publishing {
                     Written::Done(now) => {
                         self.changed.notify_one();
                         state = now;
+                        break;
                     }
                     _ if attempts >= ATTEMPTS => return Err(too_contended()),
                     _ => state = self.product(&request.product).await?,

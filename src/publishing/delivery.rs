@@ -10,7 +10,7 @@ use super::{ATTEMPTS, Publishing, too_contended};
 use crate::{
     catalogue::{Actor, Audit, Written},
     domain::{
-        DeviceSecrets, Product, ProductName, ProductSettings, ProductState,
+        Action, DeviceSecrets, Product, ProductName, ProductSettings, ProductState,
         credential::{SECRET_LENGTH, Secret},
     },
     error::{Error, Kind, Result},
@@ -35,7 +35,8 @@ impl Publishing {
     /// Judges how settings deliver the product's images. Returns what is offered now and could not be used.
     ///
     /// # Errors
-    /// `Malformed` for settings that contradict themselves, `Refused` for a private product whose links cannot end.
+    /// `Malformed` for settings that contradict themselves, and for a new product whose images no CDN could tell from the
+    /// service's own paths; `Refused` for a private product whose links cannot end.
     pub async fn judge_delivery(
         &self,
         name: &ProductName,
@@ -58,7 +59,15 @@ impl Publishing {
                            [cdn.token] in the server's settings first, or leave [cdn] out";
             return Err(Error::refused(vec![Reason::new(rule::ACCESS_UNENFORCEABLE, message)]));
         }
-        let Some(mut state) = self.catalogue.product(name).await? else { return Ok(Vec::new()) };
+        let Some(mut state) = self.catalogue.product(name).await? else {
+            if name.is_own_path() {
+                return malformed(&format!(
+                    "no product can be called {name}: behind a CDN, /{name}/… goes to the device listener, and none of its \
+                     images could be loaded; choose another name"
+                ));
+            }
+            return Ok(Vec::new());
+        };
         state.product.settings = settings.clone();
         Ok(version_check::broken_links(&state, self.limits))
     }
@@ -115,7 +124,7 @@ impl Publishing {
             };
             let audit = Audit {
                 actor: actor.clone(),
-                action: "product.device-secret",
+                action: Action::ProductDeviceSecret,
                 details: json!({ "change": word, "secrets": secrets.count() }),
                 ..Audit::default()
             };

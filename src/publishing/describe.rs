@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{ATTEMPTS, Publishing, release_of, too_contended};
 use crate::{
     catalogue::{Actor, Audit, Description, Written},
-    domain::{Attachment, FileName, ProductName, ProductState, Release, Security, Shown, Version},
+    domain::{Action, Attachment, FileName, ProductName, ProductState, Release, Security, Shown, Version},
     error::{Error, Kind, Result},
     version_check::{Reason, sbom},
 };
@@ -78,10 +78,10 @@ impl Publishing {
                 return Ok(Described { state, was_there: true });
             };
             let (action, shown) = match &description {
-                Description::Notes(_) => ("release.notes", true),
-                Description::Security(_) => ("release.security", false),
-                Description::Attach(..) => ("release.attach", false),
-                Description::Detach(_) => ("release.detach", false),
+                Description::Notes(_) => (Action::ReleaseNotes, true),
+                Description::Security(_) => (Action::ReleaseSecurity, false),
+                Description::Attach(..) => (Action::ReleaseAttach, false),
+                Description::Detach(_) => (Action::ReleaseDetach, false),
             };
             let audit = Audit {
                 actor: request.actor.clone(),
@@ -105,7 +105,7 @@ impl Publishing {
             if let Written::Done(state) = written {
                 self.changed.notify_one();
                 tracing::info!(
-                    product = %request.product, version = %request.version, action, actor = %request.actor,
+                    product = %request.product, version = %request.version, %action, actor = %request.actor,
                     "described"
                 );
                 return Ok(Described { state, was_there });

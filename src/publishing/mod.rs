@@ -54,6 +54,7 @@ mod dry_run;
 mod failure;
 pub mod intake;
 mod lease;
+pub mod offering;
 mod prune;
 mod publish;
 pub mod resumable;
@@ -63,6 +64,7 @@ pub use delivery::SecretChange;
 pub use describe::{Described, Describing, Saying, unknown as unknown_attachment};
 pub use dry_run::{Judged, Verdict};
 pub use failure::{CHECKSUM_MISMATCH, UPLOAD_LOCKED, body_interrupted};
+pub use offering::Asked;
 pub use prune::Pruning;
 pub use publish::{Publication, Published};
 

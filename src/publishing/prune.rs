@@ -14,7 +14,7 @@ use super::{ATTEMPTS, Publishing, too_contended};
 use crate::{
     catalogue::{Actor, Audit, Written},
     domain::{
-        ProductName,
+        Action, ProductName,
         retention::{Fate, judge},
     },
     error::Result,
@@ -65,7 +65,7 @@ impl Publishing {
             let images: Vec<Uuid> = step.iter().flat_map(|fate| &fate.images).map(|image| image.id).collect();
             let audit = Audit {
                 actor: request.actor.clone(),
-                action: "image.remove",
+                action: Action::ImageRemove,
                 details: json!({
                     "retention": state.product.settings.retention,
                     "running": request.running,

@@ -37,7 +37,7 @@ impl House {
             catalogue: Arc::new(catalogue),
             bucket: Bucket::Directory(bucket),
             holder: Uuid::now_v7(),
-            limits: Limits { max_image_bytes: 1_000_000, links: None },
+            limits: Limits { max_image_bytes: 1_000_000, links: None, tag: None },
             uploads: Semaphore::new(2),
             upload_lifetime: std::time::Duration::from_secs(60),
             gated: false,
@@ -57,7 +57,6 @@ impl House {
         let settings = ProductSettings { policy, ..ProductSettings::default() };
         let audit = Audit {
             actor: "tester".into(),
-            action: "product.update",
             version: None,
             details: serde_json::Value::Null,
             ..Audit::default()

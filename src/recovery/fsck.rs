@@ -11,10 +11,11 @@
 //! backup is `firmament backup sync` and `restore`, which verify what they copy; what remains needs a person, and each
 //! difference says what to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{TimeDelta, Utc};
 use futures_util::{StreamExt as _, stream};
+use uuid::Uuid;
 
 pub use super::difference::{Difference, Kind};
 use super::{AT_ONCE, objects};
@@ -22,7 +23,7 @@ use crate::{
     bucket::{Bucket, ObjectKey, StoredObject},
     catalogue::Catalogue,
     domain::{
-        Image, ProductName, ProductState, Version,
+        Image, ProductName, ProductState, Release, Version,
         manifest::{Manifest, ManifestName},
     },
     error::Result,
@@ -123,6 +124,14 @@ fn expected(state: &ProductState) -> BTreeMap<String, (&Version, &Image)> {
         .collect()
 }
 
+/// What one image's object is like.
+enum Checked<'a> {
+    /// It is there; what differs.
+    Differs(Vec<Difference>),
+    /// It is not, unless its image was removed in between: key and image.
+    Missing(&'a str, Uuid),
+}
+
 /// A walk along one bucket.
 struct Walk<'a> {
     catalogue: &'a dyn Catalogue,
@@ -168,12 +177,36 @@ impl Walk<'_> {
             self.image(&state.product.name, key, version, image, listed)
         });
         let mut checks = stream::iter(checks).buffer_unordered(AT_ONCE);
-        while let Some(differences) = checks.next().await {
-            found.extend(differences?);
+        let mut missing = Vec::new();
+        while let Some(checked) = checks.next().await {
+            match checked? {
+                Checked::Differs(differences) => found.extend(differences),
+                Checked::Missing(key, image) => missing.push((key, image)),
+            }
         }
         drop(checks);
+        found.extend(self.missing(&state.product.name, &missing).await?);
         found.sort_by(|one, other| one.what.cmp(&other.what));
         Ok(found)
+    }
+
+    /// Those of the images without an object that were not removed since the product was read. It is read once more for all of
+    /// them: when a bucket is lost, there are as many as images.
+    async fn missing(&self, product: &ProductName, missing: &[(&str, Uuid)]) -> Result<Vec<Difference>> {
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(now) = self.catalogue.product(product).await? else { return Ok(Vec::new()) };
+        let kept: BTreeSet<Uuid> =
+            now.releases.iter().flat_map(Release::kept).map(|image| image.id).collect();
+        let words = match self.is_backup {
+            true => "the backup has no copy: `firmament backup sync` makes one",
+            false => {
+                "its object is not in the bucket: `firmament backup restore` brings it back from the backup"
+            }
+        };
+        let stays = missing.iter().filter(|(_, image)| kept.contains(image));
+        Ok(stays.map(|(key, _)| self.found(Kind::RowWithoutObject, key, words)).collect())
     }
 
     /// An object that is not expected.
@@ -196,27 +229,16 @@ impl Walk<'_> {
     }
 
     /// The differences of one image.
-    async fn image(
+    async fn image<'b>(
         &self,
         product: &ProductName,
-        key: &str,
+        key: &'b str,
         version: &Version,
         image: &Image,
         listed: Option<u64>,
-    ) -> Result<Vec<Difference>> {
+    ) -> Result<Checked<'b>> {
         let Some(object) = self.bucket.head(key).await? else {
-            // Removed since?
-            let now = self.catalogue.product(product).await?;
-            let stays = now.is_some_and(|state| {
-                state.image(image.id).is_some_and(|(_, image)| image.removed_at.is_none())
-            });
-            let words = match self.is_backup {
-                true => "the backup has no copy: `firmament backup sync` makes one",
-                false => {
-                    "its object is not in the bucket: `firmament backup restore` brings it back from the backup"
-                }
-            };
-            return Ok(if stays { vec![self.found(Kind::RowWithoutObject, key, words)] } else { Vec::new() });
+            return Ok(Checked::Missing(key, image.id));
         };
         let mut found = Vec::new();
         let repair = match self.is_backup {
@@ -252,7 +274,7 @@ impl Walk<'_> {
         if self.deep && found.iter().all(|found| found.kind != Kind::Digest) {
             found.extend(self.bytes(key, image, &object, repair).await?);
         }
-        Ok(found)
+        Ok(Checked::Differs(found))
     }
 
     async fn bytes(

@@ -28,7 +28,7 @@ use crate::{
     bucket::{Bucket, ObjectKey},
     catalogue::{Audit, Catalogue},
     domain::{
-        DeviceSecrets, Image, Product, ProductName, ProductSettings, ProductState, Release, Revision,
+        Action, DeviceSecrets, Image, Product, ProductName, ProductSettings, ProductState, Release, Revision,
         Version,
         manifest::{Manifest, ManifestName},
     },
@@ -177,9 +177,6 @@ async fn usable(
     Err(refused("manifest-damaged", format!("no manifest of {} can be used", newest.product)))
 }
 
-/// What the audit log says of a product that was made by a rebuild.
-const REBUILD: &str = "catalogue.rebuild";
-
 /// Refuses a catalogue that holds something else.
 async fn only_ours(catalogue: &dyn Catalogue, found: &BTreeMap<ProductName, Found>) -> Result<()> {
     for product in catalogue.products().await? {
@@ -187,7 +184,7 @@ async fn only_ours(catalogue: &dyn Catalogue, found: &BTreeMap<ProductName, Foun
         // One without a manifest, of a rebuild that was interrupted: it was made then, and nothing happened to it since.
         let made = async || -> Result<bool> {
             let entries = catalogue.audit(&product.name, 2).await?;
-            Ok(matches!(&entries[..], [only] if only.action == REBUILD))
+            Ok(matches!(&entries[..], [only] if only.action == Action::CatalogueRebuild.as_str()))
         };
         if !told && !made().await? {
             return Err(refused(
@@ -326,6 +323,7 @@ fn unknown(name: &ProductName) -> Found {
         promotions: Vec::new(),
         withdrawn: Vec::new(),
         pending: Vec::new(),
+        refused: Vec::new(),
     };
     Found { state, manifest: None }
 }
@@ -353,7 +351,7 @@ fn audit_of(found: &Found) -> Audit {
     let manifest = found.manifest.as_ref();
     Audit {
         actor: "firmament catalogue rebuild".into(),
-        action: REBUILD,
+        action: Action::CatalogueRebuild,
         details: json!({
             "manifest": manifest.map(|(name, _)| name.to_string()),
             "lost_audit_head": manifest.and_then(|(_, audit)| audit.clone()),

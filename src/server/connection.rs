@@ -51,7 +51,7 @@ const LARGEST_HEADER: usize = 32 * 1024;
 /// The most header fields.
 const MOST_FIELDS: usize = 64;
 /// The body of a 403.
-const NOT_THROUGH_CDN: &str = r#"{"type":"urn:firmament:problem:not-through-cdn","title":"Forbidden","status":403,"detail":"ask through the CDN: this server takes only requests that it has signed"}"#;
+const NOT_THROUGH_CDN: &[u8] = br#"{"type":"urn:firmament:problem:not-through-cdn","title":"Forbidden","status":403,"detail":"ask through the CDN: this server takes only requests that it has signed"}"#;
 /// No deadline: a request is being answered.
 const BUSY: u32 = u32::MAX;
 

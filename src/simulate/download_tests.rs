@@ -31,6 +31,10 @@ fn answer(status: &str, header: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{header}connection: close\r\n\r\n{body}")
 }
 
+fn fast() -> Throttle {
+    Throttle::new(*Throttle::RANGE.end())
+}
+
 async fn fetched(answers: Vec<String>, image: impl Fn(&mut Image), limit: u64) -> (Fetched, u64) {
     let (url, _) = serve(answers).await;
     let mut offered = Image {
@@ -39,7 +43,7 @@ async fn fetched(answers: Vec<String>, image: impl Fn(&mut Image), limit: u64) -
         sha256: hex::encode(Sha256::digest(BYTES)),
     };
     image(&mut offered);
-    fetch(&Reach::new(false), &offered, limit).await
+    fetch(&Reach::new(false), &fast(), &offered, limit).await
 }
 
 #[tokio::test]
@@ -56,7 +60,10 @@ async fn a_whole_image_is_verified() {
         let (Fetched::Failed(why), _) = fetched(answers, |_| {}, 100).await else { panic!("{word}") };
         assert!(why.contains(word), "{word}: {why}");
     }
-    assert_eq!(fetched(vec![answer("429 Too Many Requests", "", "")], |_| {}, 100).await.0, Fetched::Busy);
+    for (header, wait) in [("", None), ("retry-after: 7\r\n", Some(Duration::from_secs(7)))] {
+        let busy = vec![answer("429 Too Many Requests", header, "")];
+        assert_eq!(fetched(busy, |_| {}, 100).await.0, Fetched::Busy(wait));
+    }
 }
 
 #[tokio::test]
@@ -64,7 +71,7 @@ async fn of_a_large_image_only_the_start_is_asked_for() {
     let part = answer("206 Partial Content", "content-range: bytes 0-3/10\r\n", "0123");
     let (url, served) = serve(vec![part]).await;
     let image = Image { url: format!("{url}/f.bin?x=1"), size: 10, sha256: String::new() };
-    assert_eq!(fetch(&Reach::new(false), &image, 4).await, (Fetched::Partial, 4));
+    assert_eq!(fetch(&Reach::new(false), &fast(), &image, 4).await, (Fetched::Partial, 4));
     let request = &served.await.expect("no panic")[0];
     assert!(request.starts_with("GET /f.bin?x=1 HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("range: bytes=0-3\r\n"), "{request}");
@@ -73,7 +80,7 @@ async fn of_a_large_image_only_the_start_is_asked_for() {
     assert_eq!(fetched(whole, |_| {}, 4).await, (Fetched::Verified, 10));
     let (url, _) = serve(vec![answer("200 OK", "", &"x".repeat(10_000_000))]).await;
     let image = Image { url, size: 10_000_000, sha256: String::new() };
-    let (outcome, bytes) = fetch(&Reach::new(false), &image, 4).await;
+    let (outcome, bytes) = fetch(&Reach::new(false), &fast(), &image, 4).await;
     assert!(outcome == Fetched::Partial && bytes < 5_000_000, "{outcome:?} {bytes}");
     let other = answer("206 Partial Content", "content-range: bytes 0-3/11\r\n", "0123");
     assert!(matches!(fetched(vec![other], |_| {}, 4).await, (Fetched::Failed(_), 0)));

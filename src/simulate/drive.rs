@@ -11,7 +11,7 @@ use ::http::StatusCode;
 use tokio::{task::JoinSet, time::sleep_until};
 
 use super::{
-    download::{Fetched, Image, fetch},
+    download::{Fetched, Image, Throttle, fetch},
     fleet::{self, Fleet, Got, Serial, Told},
     http::{ANSWER, Answer, Listener, Why},
     pace::Pace,
@@ -25,8 +25,6 @@ use crate::{
 
 /// How often whoever watches is shown something.
 const TICK: Duration = Duration::from_millis(250);
-/// Downloads under way at once, at most; the others wait for their turn.
-const DOWNLOADS: usize = 32;
 /// How long a run that was interrupted waits for answers.
 const IN_A_HURRY: Duration = Duration::from_secs(1);
 
@@ -49,6 +47,8 @@ pub struct Plan {
     pub connections: usize,
     /// The most bytes of an image; 0 = no downloads.
     pub download_bytes: u64,
+    /// The most bytes of images per second, all downloads together; see [`Throttle::RANGE`].
+    pub download_rate: u64,
     /// Makes runs alike.
     pub seed: Option<u64>,
 }
@@ -65,6 +65,7 @@ struct Run<'a> {
     began: Instant,
     fleet: Fleet,
     pace: Pace,
+    throttle: Arc<Throttle>,
     tally: Tally,
     tasks: JoinSet<Event>,
     asking: usize,
@@ -87,6 +88,7 @@ pub async fn run(
         // After the fleet is made, which takes a while when it is large.
         began: Instant::now(),
         pace: Pace::new(plan.rate),
+        throttle: Arc::new(Throttle::new(plan.download_rate)),
         tally: Tally::default(),
         tasks: JoinSet::new(),
         asking: 0,
@@ -140,13 +142,15 @@ impl Run<'_> {
                 Event::Answered { serial, latency: began.elapsed(), outcome }
             });
         }
-        while self.fetching < DOWNLOADS
+        // The others wait for their turn.
+        while self.fetching < self.throttle.downloads()
             && let Some((serial, image)) = self.queue.pop_front()
         {
             self.fetching += 1;
             let (listener, limit) = (Arc::clone(&self.listener), self.plan.download_bytes);
+            let throttle = Arc::clone(&self.throttle);
             self.tasks.spawn(async move {
-                let (fetched, bytes) = fetch(listener.reach(), &image, limit).await;
+                let (fetched, bytes) = fetch(listener.reach(), &throttle, &image, limit).await;
                 Event::Fetched { serial, fetched, bytes }
             });
         }
@@ -223,7 +227,7 @@ impl Run<'_> {
             Fetched::Partial => (&mut downloads.partial, Got::Image, None),
             // As if the device had it from there: the run is about the checks.
             Fetched::Skipped(why) => (&mut downloads.skipped, Got::Image, Some(why)),
-            Fetched::Busy => (&mut downloads.busy, Got::Failed, None),
+            Fetched::Busy(wait) => (&mut downloads.busy, Got::Busy(wait), None),
             Fetched::Failed(why) => (&mut downloads.failed, Got::Failed, Some(why)),
         };
         *count += 1;
@@ -250,6 +254,7 @@ impl Run<'_> {
         summary.server = self.listener.to_string();
         summary.speed = self.plan.fleet.speed;
         summary.rate = self.plan.rate;
+        summary.download_rate = self.plan.download_rate;
         summary.seconds_allowed = self.plan.allowed.as_secs_f64();
         summary.ended = ended;
         summary.live.asking = self.asking;

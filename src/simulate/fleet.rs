@@ -64,6 +64,8 @@ pub enum Told {
 pub enum Got {
     /// The device has it.
     Image,
+    /// Too many fetch; it may come again after this, if that was said.
+    Busy(Option<Duration>),
     /// It has not.
     Failed,
 }
@@ -269,6 +271,10 @@ impl Fleet {
     pub fn fetched(&mut self, now: Duration, serial: Serial, got: Got) {
         let spread = 0.5 + self.random.f64();
         let booted = now + self.scaled(self.install, spread);
+        let allowed = match got {
+            Got::Busy(Some(wait)) => now + self.scaled(wait.min(LONGEST), 1.0 + JITTER * (spread - 0.5)),
+            _ => now,
+        };
         let device = &mut self.devices[serial as usize];
         debug_assert_eq!(device.state, State::Fetching, "only who fetches has fetched");
         match got {
@@ -276,9 +282,9 @@ impl Fleet {
                 device.state = State::Installing;
                 self.boots.push(Reverse((booted, serial)));
             }
-            Got::Failed => {
+            Got::Busy(_) | Got::Failed => {
                 device.state = State::Waiting;
-                let next = device.promised.max(now);
+                let next = device.promised.max(allowed);
                 self.checks.push(Reverse((next, serial)));
             }
         }

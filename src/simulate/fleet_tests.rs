@@ -153,7 +153,18 @@ proptest! {
                 not_before[serial as usize] = now + Duration::from_secs_f64((wait - 1e-6).max(0.0));
             } else if !fetching.is_empty() {
                 let serial = fetching.swap_remove(random.usize(..fetching.len()));
-                fleet.fetched(now, serial, if what == 6 { Got::Failed } else { Got::Image });
+                let retry_after = retry_after.map(Duration::from_secs);
+                let got = match what {
+                    5 => Got::Image,
+                    6 => Got::Failed,
+                    _ => Got::Busy(retry_after),
+                };
+                fleet.fetched(now, serial, got);
+                if let Got::Busy(Some(wait)) = got {
+                    let allowed = now + Duration::from_secs_f64((wait.as_secs_f64() / speed - 1e-6).max(0.0));
+                    let not_before = &mut not_before[serial as usize];
+                    *not_before = allowed.max(*not_before);
+                }
             }
             let count: u32 = fleet.census().iter().map(|(.., count)| count).sum();
             prop_assert_eq!(count, devices);

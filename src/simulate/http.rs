@@ -3,7 +3,8 @@
 //! Where a connection may lead is [`super::reach`]'s to say. Redirects are answers here, nothing is followed.
 
 use std::{
-    fmt,
+    fmt, io,
+    net::SocketAddr,
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
@@ -16,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
@@ -29,6 +30,13 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub const ANSWER: Duration = Duration::from_secs(10);
 /// More than any answer to a check.
 const LARGEST_ANSWER: usize = 256 * 1024;
+/// How many bytes a narrow connection takes before anybody reads them: twice the socket's size, as the system doubles it
+/// (socket(7)), and what hyper reads at once and keeps.
+pub const BUFFERS: usize = 2 * SOCKET as usize + 2 * READ;
+/// What a narrow connection asks of the system for its socket.
+const SOCKET: u32 = 32 * 1024;
+/// What hyper reads at once of a narrow connection.
+const READ: usize = 64 * 1024;
 /// Tells operators who asks.
 const USER_AGENT: &str = concat!("firmament-simulate/", env!("CARGO_PKG_VERSION"));
 
@@ -54,27 +62,63 @@ static TLS: LazyLock<Result<TlsConnector, Why>> = LazyLock::new(|| {
 /// # Errors
 /// In words.
 pub async fn connect(reach: &Reach, place: &Place) -> Result<Sender, Why> {
+    connect_as(reach, place, false).await
+}
+
+/// The same, taking no more than [`BUFFERS`] ahead of who reads.
+///
+/// # Errors
+/// In words.
+pub async fn connect_narrowly(reach: &Reach, place: &Place) -> Result<Sender, Why> {
+    connect_as(reach, place, true).await
+}
+
+async fn connect_as(reach: &Reach, place: &Place, narrow: bool) -> Result<Sender, Why> {
     let addresses = reach.addresses(place).await.map_err(|beyond| beyond.to_string())?;
     let connecting = async {
-        let stream = TcpStream::connect(&addresses[..]).await.map_err(|error| cannot_connect(&error))?;
-        // A request is one small packet; it need not wait for the answer to another.
-        stream.set_nodelay(true).map_err(|error| cannot_connect(&error))?;
+        let stream = open(&addresses, narrow).await.map_err(|error| cannot_connect(&error))?;
         if !place.tls {
-            return handshake(stream).await;
+            return handshake(stream, narrow).await;
         }
         let tls = TLS.as_ref().map_err(Clone::clone)?;
         let name = ServerName::try_from(place.host.clone())
             .map_err(|_| format!("{} is no name for TLS", place.host))?;
-        handshake(tls.connect(name, stream).await.map_err(|error| format!("no TLS: {error}"))?).await
+        let stream = tls.connect(name, stream).await.map_err(|error| format!("no TLS: {error}"))?;
+        handshake(stream, narrow).await
     };
     timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err("no connection in time".to_owned()))
 }
 
-async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, Why> {
-    let (sender, connection) = hyper::client::conn::http1::Builder::new()
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| broken(&error))?;
+/// A socket to the first address that takes it.
+async fn open(addresses: &[SocketAddr], narrow: bool) -> io::Result<TcpStream> {
+    let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for &address in addresses {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if narrow {
+            socket.set_recv_buffer_size(SOCKET)?;
+        }
+        match socket.connect(address).await {
+            Ok(stream) => {
+                // A request is one small packet; it need not wait for the answer to another.
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+async fn handshake(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    narrow: bool,
+) -> Result<Sender, Why> {
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    if narrow {
+        builder.max_buf_size(READ);
+    }
+    let (sender, connection) =
+        builder.handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     // It ends with the sender; what went wrong is told to whoever waits for the answer.
     tokio::spawn(connection);
     Ok(sender)
@@ -201,7 +245,7 @@ async fn read(response: Response<Incoming>) -> Result<Answer, Why> {
     Ok(Answer { status: parts.status, retry_after: retry_after(&parts.headers), body })
 }
 
-fn cannot_connect(error: &std::io::Error) -> Why {
+fn cannot_connect(error: &io::Error) -> Why {
     format!("no connection: {}", error.kind())
 }
 

@@ -9,7 +9,7 @@
 //! # What holds
 //! - A device is a small struct in a heap, not a task; the tasks are the checks and downloads under way, which are bounded.
 //! - No device asks before the `Retry-After` of its last answer has passed (divided by the speed of the run).
-//! - In any second no more checks are sent than the rate allows, and a run ends.
+//! - In any second no more checks are sent, and no more bytes of images fetched, than the rates allow, and a run ends.
 //! - Nothing but loopback is connected to unless the caller owns the server: [`reach`] looks at the addresses and not at
 //!   names, for the server, for links and for redirects.
 //!

@@ -1,4 +1,4 @@
-//! How fast a run may ask: a token bucket. It is given the time and waits for nobody.
+//! How fast a run may ask and fetch: token buckets, of checks and of bytes. They are given the time and wait for nobody.
 
 use std::time::Duration;
 
@@ -45,6 +45,28 @@ impl Pace {
     }
 }
 
+/// So many bytes per second, and no more: bytes are taken before they are asked for, and may come once they are earned.
+#[derive(Debug, Clone)]
+pub struct Bytes {
+    per_second: f64,
+    /// When all that was taken is earned.
+    earned: Duration,
+}
+
+impl Bytes {
+    /// An empty bucket at the time 0.
+    pub fn new(per_second: u64) -> Self {
+        Self { per_second: per_second.max(1) as f64, earned: Duration::ZERO }
+    }
+
+    /// Takes bytes; says when they may come. Whoever takes next waits for them, too.
+    pub fn take(&mut self, now: Duration, bytes: u64) -> Duration {
+        let saved = now.saturating_sub(Duration::from_secs_f64(BURST));
+        self.earned = self.earned.max(saved) + Duration::from_secs_f64(bytes as f64 / self.per_second);
+        self.earned.max(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -69,6 +91,28 @@ mod tests {
                 let ahead = place as f64 - at.as_secs_f64() * f64::from(per_second);
                 lowest = lowest.min(ahead);
                 prop_assert!(ahead - lowest + 1.0 <= pace.burst() + 1e-6);
+            }
+        }
+
+        #[test]
+        fn no_stretch_of_time_has_more_bytes_than_the_rate(
+            per_second in 1_000_u32..1_000_000, steps in prop::collection::vec((0_u64..200_000, 1_u32..100_000), 1..60),
+        ) {
+            let mut bytes = Bytes::new(per_second.into());
+            let mut now = Duration::ZERO;
+            let mut came: Vec<(f64, f64)> = Vec::new();
+            for (micros, wanted) in steps {
+                now += Duration::from_micros(micros);
+                let at = bytes.take(now, wanted.into());
+                prop_assert!(at >= now);
+                came.push((at.as_secs_f64(), wanted.into()));
+            }
+            prop_assert!(came.is_sorted_by(|one, next| one.0 <= next.0));
+            for from in 0..came.len() {
+                // The first was earned before the stretch; the others within it, and what a pause saved.
+                let others: f64 = came[from + 1..].iter().map(|(_, wanted)| wanted).sum();
+                let stretch = came[came.len() - 1].0 - came[from].0;
+                prop_assert!(others <= (stretch + BURST) * f64::from(per_second) + 1.0);
             }
         }
 

@@ -127,6 +127,8 @@ pub struct Summary {
     pub speed: f64,
     /// The most checks per second.
     pub rate: u32,
+    /// The most bytes of images per second.
+    pub download_rate: u64,
     /// How long it ran.
     pub seconds: f64,
     /// How long it may run.

@@ -153,6 +153,7 @@ impl Tally {
             devices: fleet.len(),
             speed: 1.0,
             rate: 0,
+            download_rate: 0,
             seconds: millis(now) / 1000.0,
             seconds_allowed: 0.0,
             ended: None,

@@ -153,6 +153,8 @@ pub struct Metrics {
     pub pending_promotions: Gauge,
     /// How often an image that was fetched back through the CDN was not as it should be.
     pub gate_failures: Counter,
+    /// Promotions that were refused when they were to be offered.
+    pub gate_refusals: Counter,
 }
 
 impl Default for Metrics {
@@ -189,6 +191,7 @@ impl Metrics {
             purge_oldest: Gauge::default(),
             pending_promotions: Gauge::default(),
             gate_failures: Counter::default(),
+            gate_refusals: Counter::default(),
             registry: Registry::default(),
         };
         for dependency in [Dependency::Catalogue, Dependency::Bucket] {
@@ -269,6 +272,11 @@ impl Metrics {
             "gate_failures",
             "How often an image that was fetched back through the CDN was not as it should be",
             metrics.gate_failures.clone(),
+        );
+        registry.register(
+            "gate_refusals",
+            "Promotions that the rules refused when the CDN served them, so that they are not offered",
+            metrics.gate_refusals.clone(),
         );
         Self { registry, ..metrics }
     }

@@ -16,11 +16,21 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::{Consent, Limits, Reason, findings::Findings, links, names, path, rule};
+use super::{Consent, Limits, Reason, findings::Findings, links, names, path, rule, waiting};
 use crate::domain::{
     ChannelName, Hardware, Image, ProductState, Promotion, Release, UpgradePath, Version,
     policy::{Maintenance, Policy},
 };
+
+/// The product as the rules are to see it.
+pub(super) struct Ground<'a> {
+    /// As it is: what is offered, and what waits.
+    pub state: &'a ProductState,
+    /// What devices may have run, when what waits is offered.
+    pub ran: &'a ProductState,
+    /// What devices climb.
+    pub climbed: &'a ProductState,
+}
 
 /// What is to be promoted, stored or not.
 #[derive(Debug, Clone, Copy)]
@@ -54,21 +64,44 @@ pub fn promote(
     consent: &Consent,
     limits: Limits,
 ) -> Result<Promoted, Vec<Reason>> {
-    let mut findings = Findings::new(&state.product.settings.policy);
+    let expected = waiting::expected(state, |other| !waiting::is_of(other, offering));
+    let ground = Ground { state, ran: &expected, climbed: &expected };
+    promote_on(&ground, offering, consent, limits)
+}
+
+/// The same, on what the rules are to see.
+pub(super) fn promote_on(
+    ground: &Ground<'_>,
+    offering: &Offering<'_>,
+    consent: &Consent,
+    limits: Limits,
+) -> Result<Promoted, Vec<Reason>> {
+    let mut findings = Findings::new(&ground.state.product.settings.policy);
     for image in offering.images {
-        links::judge(state, offering.version, &image.filename, limits, &mut findings);
+        links::judge(ground.state, offering.version, &image.filename, limits, &mut findings);
     }
-    let withdraw = judge(state, offering, consent, &mut findings);
+    let withdraw = judge_on(ground, offering, consent, &mut findings);
     findings.verdict().map(|warnings| Promoted { withdraw, warnings })
 }
 
-/// The same, into findings.
+/// Judges a promotion into findings. What waits to be offered counts as offered.
 pub(super) fn judge(
     state: &ProductState,
     offering: &Offering<'_>,
     consent: &Consent,
     findings: &mut Findings<'_>,
+) {
+    let expected = waiting::expected(state, |other| !waiting::is_of(other, offering));
+    judge_on(&Ground { state, ran: &expected, climbed: &expected }, offering, consent, findings);
+}
+
+fn judge_on(
+    ground: &Ground<'_>,
+    offering: &Offering<'_>,
+    consent: &Consent,
+    findings: &mut Findings<'_>,
 ) -> Vec<Uuid> {
+    let state = ground.state;
     let Offering { version, channel, images, .. } = *offering;
     let mut fine = true;
     if let Some(recall) = state.release(version).and_then(|release| release.recall.as_ref()) {
@@ -82,12 +115,13 @@ pub(super) fn judge(
         let candidate =
             images.iter().filter(|image| image.fits(target)).min_by_key(|image| image.hardware.is_empty());
         if let Some(image) = candidate {
-            counter(state, channel, target, image, findings);
+            counter(ground.ran, channel, target, image, findings);
             names::changed(state, channel, target, image, findings);
         }
     }
     if fine && !consent.allow_stranding {
-        path::strands(state, &after(state, offering, &withdraw), Some(channel), findings);
+        let climbed = ground.climbed;
+        path::strands(climbed, &after(climbed, offering, &withdraw), Some(channel), findings);
     }
     withdraw
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Arrived, Candidate, Limits, findings::Findings, rule, similar};
-use crate::domain::{Hardware, ProductState};
+use crate::domain::{Hardware, ProductState, purge::LONGEST_TAG};
 
 /// The declared digest against what arrived.
 pub(super) fn digest(candidate: &Candidate, arrived: &Arrived, findings: &mut Findings<'_>) {
@@ -38,6 +38,24 @@ pub(super) fn size(state: &ProductState, size: Option<u64>, limits: Limits, find
         findings.add(
             rule::IMAGE_TOO_LARGE,
             format!("the image has at least {size} bytes, and {whose} allows {limit}: make it smaller or raise the limit"),
+        );
+    }
+}
+
+/// Product and version against the cache tag that a recall would purge them by.
+pub(super) fn tag(state: &ProductState, candidate: &Candidate, limits: Limits, findings: &mut Findings<'_>) {
+    let Some(form) = limits.tag else { return };
+    let product = &state.product.name;
+    let length = form.length(product.as_str().len(), candidate.version.to_string().len());
+    if length > LONGEST_TAG {
+        findings.add(
+            rule::PURGE_TAG_TOO_LONG,
+            format!(
+                "the cache tag of {product} {} would have {length} characters, and the CDN keeps {LONGEST_TAG} at most, so \
+                 that a recall could not be purged by it: use a shorter version, or name objects by another cdn.purge.by in \
+                 the server's settings",
+                candidate.version
+            ),
         );
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     ChannelName, Digests, Facts, FileName, Hardware, Image, LinkForms, ProductState, Release, UpgradePath,
-    Version,
+    Version, purge::TagForm,
 };
 
 /// What the publisher declares of an image.
@@ -73,6 +73,8 @@ pub struct Limits {
     pub max_image_bytes: u64,
     /// The measures of the links that devices would get; `None` = not known, and not judged.
     pub links: Option<LinkForms>,
+    /// The measures of the cache tag by which a release is purged; `None` = it is not purged by one.
+    pub tag: Option<TagForm>,
 }
 
 /// A verdict in favour.
@@ -150,6 +152,7 @@ pub fn judge(state: &ProductState, candidate: &Candidate, known: Known<'_>, limi
         }
         declared::judge(state, candidate, &mut findings);
         links::judge(state, &candidate.version, &candidate.filename, limits, &mut findings);
+        declared::tag(state, candidate, limits, &mut findings);
         declared::same_bytes(state, candidate, sha256, &mut findings);
         of_the_image(state, candidate, known, &mut findings);
     }

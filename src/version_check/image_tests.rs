@@ -1,7 +1,7 @@
 use super::*;
 use crate::domain::snapshot::tests::product;
 
-const LIMITS: Limits = Limits { max_image_bytes: 1000, links: None };
+const LIMITS: Limits = Limits { max_image_bytes: 1000, links: None, tag: None };
 
 fn candidate(version: &str, filename: &str, hardware: &[&str]) -> Candidate {
     Candidate {
@@ -281,4 +281,16 @@ fn slips_are_told() {
     assert_eq!(warned("thermo_app-1.1.0.bin", &["a"]), ["file-name-similar"]);
     assert!(warned("thermo_app-1.1.0.bin", &["b"]).is_empty(), "another board's may be named likewise");
     assert!(warned("bootloader.bin", &["a"]).is_empty());
+}
+
+#[test]
+fn a_release_whose_tag_the_cdn_would_drop_is_refused() {
+    let mut state = product(&[]);
+    state.product.name = crate::domain::ProductName::parse(&"p".repeat(63)).expect("valid");
+    let limits = Limits { tag: Some(TagForm::of("r-{product}-{version}")), ..LIMITS };
+    // `r-`, the product, `-`: 66 characters, and so 62 for the version.
+    let of_length = |length: usize| candidate(&format!("1.0.0-{}", "a".repeat(length - 6)), "0.bin", &[]);
+    assert_eq!(admit(&state, &of_length(62), limits), Ok(Admission::New));
+    assert_eq!(codes(admit(&state, &of_length(63), limits)), ["purge-tag-too-long"]);
+    assert_eq!(admit(&state, &of_length(63), LIMITS), Ok(Admission::New), "only where purges are by tag");
 }

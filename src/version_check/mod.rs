@@ -11,6 +11,7 @@
 //! - `declared`, `content`, `names`, `signature`: what is declared, what the image says, whether it is for this product,
 //!   who signed it
 //! - `channel`, `path`, `recall`: what may be promoted and recalled, and whether devices would be stranded
+//! - `waiting`: how promotions that wait at the gate count, and what is asked again before they are offered
 //! - `links`: whether devices can use the links that they would get
 //! - `similar`: names and versions that people would take for one another
 //! - [`policy`]: whether what a product demands makes sense
@@ -39,6 +40,7 @@ pub mod rule;
 pub mod sbom;
 mod signature;
 pub mod similar;
+mod waiting;
 
 use std::borrow::Cow;
 
@@ -50,6 +52,7 @@ pub use image::{Admission, Arrived, Candidate, Judgement, Known, Limits, Refusal
 pub use links::broken as broken_links;
 pub use recall::{recall, set_path};
 pub use signature::detached;
+pub use waiting::{Offer, Opening, open, overtaken};
 
 /// Why something is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

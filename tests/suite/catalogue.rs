@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use firmament::{
     catalogue::{Audit, Catalogue, NewImage, Promote, Reservation, Reserved, SqliteCatalogue, Written},
     domain::{
-        ChannelName, Digests, Facts, FileName, Hardware, Image, Product, ProductName, ProductSettings,
-        ProductState, Revision, UpgradePath, Version,
+        Action, ChannelName, Digests, Facts, FileName, Hardware, Image, Product, ProductName,
+        ProductSettings, ProductState, Revision, UpgradePath, Version,
         facts::{NameKind, Payload},
     },
 };
@@ -68,7 +68,8 @@ conformance! {
     products:
         a_product_is_created_updated_or_left_as_it_is,
         products_are_listed_by_name_and_an_unknown_one_is_none,
-        settings_come_back_exactly;
+        settings_come_back_exactly,
+        short_links_that_were_given_out_are_remembered;
     reservations:
         a_free_slot_is_granted_and_leaves_the_revision,
         the_same_file_name_is_held,
@@ -89,7 +90,11 @@ conformance! {
         a_log_counts_once_and_adds_up,
         many_that_count_one_log_add_it_once,
         counts_stay_with_their_product_and_day,
-        forgotten_logs_are_uncounted_and_their_counts_stay;
+        forgotten_logs_are_uncounted_and_their_counts_stay,
+        a_request_counts_once_in_whatever_log,
+        many_that_count_the_same_requests_add_each_once,
+        a_log_in_parts_counts_once_however_often_it_is_begun,
+        forgotten_requests_count_again;
     leading:
         a_duty_has_one_leader_until_it_gives_back,
         a_lead_that_ran_out_is_taken_over,
@@ -114,8 +119,11 @@ conformance! {
     purging:
         purges_and_the_cursor_move_together,
         a_purge_is_accepted_or_put_off,
+        a_purge_with_a_second_time_is_due_twice,
         a_pending_promotion_waits_until_it_is_offered,
-        a_recall_or_a_withdrawal_ends_the_waiting;
+        a_recall_or_a_withdrawal_ends_the_waiting,
+        what_is_asked_for_anew_waits_anew,
+        what_was_refused_waits_no_longer_and_is_seen;
     uploads:
         an_upload_comes_back_exactly,
         a_place_is_held_by_an_upload_as_by_a_publish,
@@ -186,7 +194,9 @@ fn hardware(names: &[&str]) -> BTreeSet<Hardware> {
     names.iter().map(|name| Hardware::parse(name).expect("valid")).collect()
 }
 
-fn audit(action: &'static str) -> Audit {
+/// What is remembered of a change; of one that no case asks about, any verb will do.
+fn audit(word: &str) -> Audit {
+    let action = Action::parse(word).unwrap_or_default();
     Audit { actor: "tester".into(), action, ..Audit::default() }
 }
 
@@ -282,12 +292,7 @@ fn done<T: std::fmt::Debug>(written: firmament::error::Result<Written<T>>) -> T 
 }
 
 fn promote(channel: &str, images: &[Uuid], withdraw: &[Uuid]) -> Promote {
-    Promote {
-        channel: ChannelName::parse(channel).expect("valid"),
-        images: images.to_vec(),
-        withdraw: withdraw.to_vec(),
-        pending: false,
-    }
+    Promote::new(ChannelName::parse(channel).expect("valid"), images.to_vec(), withdraw.to_vec())
 }
 
 /// The images that a channel may offer.

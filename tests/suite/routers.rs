@@ -87,7 +87,7 @@ impl House {
             catalogue,
             bucket: Bucket::Directory(bucket),
             holder: uuid::Uuid::now_v7(),
-            limits: Limits { max_image_bytes: 1000, links: None },
+            limits: Limits { max_image_bytes: 1000, ..Limits::default() },
             uploads: Semaphore::new(2),
             gated: false,
             upload_lifetime: std::time::Duration::from_secs(3600),

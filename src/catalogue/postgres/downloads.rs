@@ -1,4 +1,4 @@
-//! How often images were downloaded. The primary key decides who counts a log object.
+//! How often images were downloaded. The primary keys decide who counts a log object, and who a request.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     super::{
-        CountedLog, DownloadCount, Downloads,
+        AddedLog, CountedLog, DownloadCount, Downloads,
         stored::{self, DownloadRow},
     },
     ANSWER_WITHIN, PostgresCatalogue, call,
@@ -22,12 +22,16 @@ impl Downloads for PostgresCatalogue {
         call!(self, uncounted, keys)
     }
 
-    async fn count_log(&self, log: &CountedLog) -> Result<bool> {
+    async fn count_log(&self, log: &CountedLog) -> Result<Option<AddedLog>> {
         call!(self, count, log)
     }
 
     async fn forget_logs(&self, before: DateTime<Utc>) -> Result<u64> {
         call!(self, forget, before)
+    }
+
+    async fn forget_requests(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        call!(self, forget_requests, before, limit)
     }
 
     async fn downloads(&self, product: &ProductName, since: NaiveDate) -> Result<Vec<DownloadCount>> {
@@ -46,21 +50,37 @@ async fn uncounted(connection: &mut PgConnection, keys: &[String]) -> Result<BTr
     Ok(uncounted.into_iter().collect())
 }
 
-async fn count(connection: &mut PgConnection, log: &CountedLog) -> Result<bool> {
+async fn count(connection: &mut PgConnection, log: &CountedLog) -> Result<Option<AddedLog>> {
     let mut transaction = connection.begin().await?;
+    let at = stored::stored_time(log.modified_at);
     let remembered = sqlx::query!(
         "insert into download_logs (key, modified_at) values ($1, $2)
          on conflict on constraint download_logs_pkey do nothing",
         log.key,
-        stored::stored_time(log.modified_at)
+        at
     )
     .execute(&mut *transaction)
     .await?;
     if remembered.rows_affected() == 0 {
         transaction.rollback().await?;
-        return Ok(false);
+        return Ok(None);
     }
-    let counts = &log.counts;
+    if !log.ends {
+        sqlx::query!("delete from download_logs where key = $1", log.key).execute(&mut *transaction).await?;
+    }
+    // Whoever remembers the same request at the same moment is waited for.
+    let new = sqlx::query_scalar!(
+        "insert into download_requests (request, logged_at)
+         select request, $2 from unnest($1::bigint[]) as told (request) order by request
+         on conflict on constraint download_requests_pkey do nothing
+         returning request",
+        &log.numbers(),
+        at
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let added = log.added(new);
+    let counts = &added.counts;
     let texts = |text: fn(&DownloadCount) -> String| counts.iter().map(text).collect::<Vec<_>>();
     let numbers = |number: fn(&DownloadCount) -> u64| {
         counts.iter().map(|count| stored::stored_count(number(count))).collect::<Result<Vec<_>>>()
@@ -92,12 +112,24 @@ async fn count(connection: &mut PgConnection, log: &CountedLog) -> Result<bool> 
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    Ok(true)
+    Ok(Some(added))
 }
 
 async fn forget(connection: &mut PgConnection, before: DateTime<Utc>) -> Result<u64> {
     let forgotten =
         sqlx::query!("delete from download_logs where modified_at < $1", before).execute(connection).await?;
+    Ok(forgotten.rows_affected())
+}
+
+async fn forget_requests(connection: &mut PgConnection, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    let forgotten = sqlx::query!(
+        "delete from download_requests where request in
+             (select request from download_requests where logged_at < $1 order by logged_at limit $2)",
+        before,
+        i64::from(limit)
+    )
+    .execute(connection)
+    .await?;
     Ok(forgotten.rows_affected())
 }
 

@@ -92,12 +92,15 @@ async fn ask(
     let versions: Vec<Option<String>> =
         asked.iter().map(|purge| purge.wanted.version.as_ref().map(ToString::to_string)).collect();
     let delays: Vec<i64> = asked.iter().map(|purge| stored::stored_lease(purge.delay)).collect();
+    let again: Vec<Option<i64>> = asked.iter().map(|purge| purge.again.map(stored::stored_lease)).collect();
     sqlx::query!(
-        "insert into purges (id, revision, product, version, action, kind, object, asked_at, next_at)
+        "insert into purges (id, revision, product, version, action, kind, object, asked_at, next_at, again_at)
          select id, revision, product, version, action, kind, object, clock_timestamp(),
-                clock_timestamp() + delay * interval '1 microsecond'
-         from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[])
-              as asked (id, revision, product, version, action, kind, object, delay)
+                clock_timestamp() + delay * interval '1 microsecond',
+                clock_timestamp() + again * interval '1 microsecond'
+         from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+                     $9::bigint[])
+              as asked (id, revision, product, version, action, kind, object, delay, again)
          on conflict on constraint purges_object_key do nothing",
         &ids,
         &revisions,
@@ -106,7 +109,8 @@ async fn ask(
         &column(&|purge| purge.wanted.target.action.to_string()),
         &column(&|purge| purge.wanted.target.kind.to_string()),
         &column(&|purge| purge.wanted.target.object.clone()),
-        &delays
+        &delays,
+        &again as &[Option<i64>]
     )
     .execute(&mut *transaction)
     .await?;
@@ -126,7 +130,9 @@ async fn due(connection: &mut PgConnection, limit: u32) -> Result<Vec<Purge>> {
         PurgeRow,
         r#"select id, revision, product, version, action, kind, object, state, attempts, purge_id, support_id, asked_at,
                 accepted_at, estimated_done_at, false as "done!", last_error
-           from purges where state <> 'accepted' and next_at <= clock_timestamp() order by next_at, id limit $1"#,
+           from purges where state <> 'accepted' and next_at <= clock_timestamp()
+              or state = 'accepted' and again_at <= clock_timestamp()
+           order by next_at, id limit $1"#,
         i64::from(limit)
     )
     .fetch_all(connection)
@@ -138,7 +144,8 @@ async fn accept(connection: &mut PgConnection, purges: &[Uuid], acceptance: &Acc
     sqlx::query!(
         "update purges set state = 'accepted', attempts = attempts + 1, purge_id = $2, support_id = $3,
                 accepted_at = clock_timestamp(),
-                estimated_done_at = clock_timestamp() + $4::bigint * interval '1 microsecond', last_error = null
+                estimated_done_at = clock_timestamp() + $4::bigint * interval '1 microsecond', last_error = null,
+                again_at = case when again_at > clock_timestamp() then again_at end
          where id = any($1)",
         purges,
         acceptance.purge_id,
@@ -158,9 +165,13 @@ async fn put_off(
     delay: Duration,
 ) -> Result<()> {
     sqlx::query!(
-        "update purges set state = case when $3 then 'failed' else state end, attempts = attempts + 1,
-                last_error = $2, next_at = clock_timestamp() + $4::bigint * interval '1 microsecond'
-         where id = any($1) and state <> 'accepted'",
+        "update purges set attempts = attempts + 1, last_error = $2,
+                state = case when state <> 'accepted' and $3 then 'failed' else state end,
+                next_at = case when state <> 'accepted' then clock_timestamp() + $4::bigint * interval '1 microsecond'
+                               else next_at end,
+                again_at = case when state = 'accepted' then clock_timestamp() + $4::bigint * interval '1 microsecond'
+                                else again_at end
+         where id = any($1) and (state <> 'accepted' or again_at is not null)",
         purges,
         stored::words(error),
         failed,

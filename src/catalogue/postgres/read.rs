@@ -151,7 +151,8 @@ pub(super) async fn known_keys(connection: &mut PgConnection, keys: &[String]) -
 pub(super) async fn pending(connection: &mut PgConnection, products: &[Uuid]) -> Result<Vec<PendingRow>> {
     let rows = sqlx::query_as!(
         PendingRow,
-        "select product_id, channel, image_id, withdraw, asked_at, attempts, last_error from pending_promotions
+        "select product_id, channel, image_id, withdraw, asked_at, allow_stranding, reason, attempts, last_error,
+                refused_at from pending_promotions
          where product_id = any($1) order by asked_at, channel, image_id",
         products
     )

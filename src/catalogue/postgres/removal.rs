@@ -1,13 +1,14 @@
 //! Removing images for good.
 
 use async_trait::async_trait;
+use chrono::DateTime;
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
     super::{
-        Audit, Removal, Removed, Written,
+        Audit, Removal, Removed, RemovedAt, Written,
         stored::{self, RemovedRow},
     },
     ANSWER_WITHIN, PostgresCatalogue, call, read,
@@ -30,8 +31,8 @@ impl Removal for PostgresCatalogue {
         call!(self, remove, product, images, judged_at, audit)
     }
 
-    async fn removed(&self, limit: u32) -> Result<Vec<Removed>> {
-        call!(self, removed, limit)
+    async fn removed(&self, after: Option<RemovedAt>, limit: u32) -> Result<Vec<Removed>> {
+        call!(self, removed, after, limit)
     }
 
     async fn object_is_gone(&self, image: Uuid) -> Result<bool> {
@@ -69,7 +70,13 @@ async fn remove(
     finish(transaction, (id, product), revision, audit).await
 }
 
-async fn removed(connection: &mut PgConnection, limit: u32) -> Result<Vec<Removed>> {
+async fn removed(
+    connection: &mut PgConnection,
+    after: Option<RemovedAt>,
+    limit: u32,
+) -> Result<Vec<Removed>> {
+    // No removal is of that time.
+    let (after, image) = after.unwrap_or((DateTime::UNIX_EPOCH, Uuid::nil()));
     let rows = sqlx::query_as!(
         RemovedRow,
         r#"select images.id, products.name as product, releases.version, images.filename, images.size, images.sha256,
@@ -78,7 +85,10 @@ async fn removed(connection: &mut PgConnection, limit: u32) -> Result<Vec<Remove
            join products on products.id = images.product_id
            join releases on releases.id = images.release_id
            where images.removed_at is not null and images.object_removed_at is null
-           order by images.removed_at, images.id limit $1"#,
+                 and (images.removed_at, images.id) > ($1, $2)
+           order by images.removed_at, images.id limit $3"#,
+        after,
+        image,
         i64::from(limit)
     )
     .fetch_all(connection)

@@ -83,7 +83,7 @@ pub(super) async fn put_product(
     stored::check_texts(audit, [])?;
     // Most calls repeat what is there, and need not wait in the line of changes.
     if let Some(product) = read::find(connection, name).await?
-        && product.settings == *settings
+        && product.settings == settings.after(&product.settings)
     {
         return Ok((product, false));
     }
@@ -92,6 +92,7 @@ pub(super) async fn put_product(
     // Again, now that nobody else can change it.
     let existing = read::find(&mut transaction, name).await?;
     let created = existing.is_none();
+    let settings = &stored::settings_after(settings, existing.as_ref());
     let audit = stored::settings_audit(audit, existing.as_ref().map(|product| &product.settings));
     let stored_settings = stored::settings(settings);
     let row = match existing {

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{
     super::{
-        CountedLog, DownloadCount, Downloads,
+        AddedLog, CountedLog, DownloadCount, Downloads,
         stored::{self, DownloadRow},
     },
     SqliteCatalogue,
@@ -27,7 +27,7 @@ impl Downloads for SqliteCatalogue {
         Ok(uncounted.into_iter().collect())
     }
 
-    async fn count_log(&self, log: &CountedLog) -> Result<bool> {
+    async fn count_log(&self, log: &CountedLog) -> Result<Option<AddedLog>> {
         let mut transaction = self.begin().await?;
         let remembered = sqlx::query(
             "insert into download_logs (key, modified_at) values (?1, ?2) on conflict (key) do nothing",
@@ -38,9 +38,26 @@ impl Downloads for SqliteCatalogue {
         .await?;
         if remembered.rows_affected() == 0 {
             transaction.rollback().await?;
-            return Ok(false);
+            return Ok(None);
         }
-        for count in &log.counts {
+        if !log.ends {
+            sqlx::query("delete from download_logs where key = ?1")
+                .bind(&log.key)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        let new: Vec<i64> = sqlx::query_scalar(
+            "insert into download_requests (request, logged_at)
+             select cast(value as integer), ?2 from json_each(?1) where true
+             on conflict (request) do nothing
+             returning request",
+        )
+        .bind(json(log.numbers()))
+        .bind(log.modified_at.timestamp())
+        .fetch_all(&mut *transaction)
+        .await?;
+        let added = log.added(new);
+        for count in &added.counts {
             sqlx::query(
                 "insert into download_counts
                      (product_id, version, filename, day, completed, partial, bytes, edge_bytes)
@@ -61,7 +78,7 @@ impl Downloads for SqliteCatalogue {
             .await?;
         }
         transaction.commit().await?;
-        Ok(true)
+        Ok(Some(added))
     }
 
     async fn forget_logs(&self, before: DateTime<Utc>) -> Result<u64> {
@@ -70,6 +87,20 @@ impl Downloads for SqliteCatalogue {
             .bind(before.timestamp_micros())
             .execute(&mut *transaction)
             .await?;
+        transaction.commit().await?;
+        Ok(forgotten.rows_affected())
+    }
+
+    async fn forget_requests(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        let mut transaction = self.begin().await?;
+        let forgotten = sqlx::query(
+            "delete from download_requests where request in
+                 (select request from download_requests where logged_at < ?1 order by logged_at limit ?2)",
+        )
+        .bind(before.timestamp())
+        .bind(limit)
+        .execute(&mut *transaction)
+        .await?;
         transaction.commit().await?;
         Ok(forgotten.rows_affected())
     }

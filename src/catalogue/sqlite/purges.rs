@@ -75,10 +75,10 @@ impl Purges for SqliteCatalogue {
             transaction.rollback().await?;
             return Ok(false);
         }
-        for AskedPurge { wanted, delay } in asked {
+        for AskedPurge { wanted, delay, again } in asked {
             sqlx::query(
-                "insert into purges (id, revision, product, version, action, kind, object, asked_at, next_at)
-                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                "insert into purges (id, revision, product, version, action, kind, object, asked_at, next_at, again_at)
+                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  on conflict (revision, action, kind, object) do nothing",
             )
             .bind(Uuid::now_v7().hyphenated())
@@ -90,6 +90,7 @@ impl Purges for SqliteCatalogue {
             .bind(&wanted.target.object)
             .bind(now_micros())
             .bind(until(*delay))
+            .bind(again.map(until))
             .execute(&mut *transaction)
             .await?;
         }
@@ -104,12 +105,14 @@ impl Purges for SqliteCatalogue {
     }
 
     async fn due_purges(&self, limit: u32) -> Result<Vec<Purge>> {
-        let rows: Vec<PurgeRow> =
-            sqlx::query_as(select!("state <> 'accepted' and next_at <= ?1 order by next_at, id limit ?2"))
-                .bind(now_micros())
-                .bind(i64::from(limit))
-                .fetch_all(&self.reader)
-                .await?;
+        let rows: Vec<PurgeRow> = sqlx::query_as(select!(
+            "state <> 'accepted' and next_at <= ?1 or state = 'accepted' and again_at <= ?1
+                 order by next_at, id limit ?2"
+        ))
+        .bind(now_micros())
+        .bind(i64::from(limit))
+        .fetch_all(&self.reader)
+        .await?;
         rows.into_iter().map(PurgeRow::into_purge).collect()
     }
 
@@ -117,7 +120,8 @@ impl Purges for SqliteCatalogue {
         let mut transaction = self.begin().await?;
         sqlx::query(
             "update purges set state = 'accepted', attempts = attempts + 1, purge_id = ?2, support_id = ?3,
-                    accepted_at = ?4, estimated_done_at = ?5, last_error = null
+                    accepted_at = ?4, estimated_done_at = ?5, last_error = null,
+                    again_at = case when again_at > ?4 then again_at end
              where id in (select value from json_each(?1))",
         )
         .bind(json(purges))
@@ -140,9 +144,11 @@ impl Purges for SqliteCatalogue {
     ) -> Result<()> {
         let mut transaction = self.begin().await?;
         sqlx::query(
-            "update purges set state = case when ?3 then 'failed' else state end, attempts = attempts + 1,
-                    last_error = ?2, next_at = ?4
-             where id in (select value from json_each(?1)) and state <> 'accepted'",
+            "update purges set attempts = attempts + 1, last_error = ?2,
+                    state = case when state <> 'accepted' and ?3 then 'failed' else state end,
+                    next_at = case when state <> 'accepted' then ?4 else next_at end,
+                    again_at = case when state = 'accepted' then ?4 else again_at end
+             where id in (select value from json_each(?1)) and (state <> 'accepted' or again_at is not null)",
         )
         .bind(json(purges))
         .bind(stored::words(error))

@@ -148,7 +148,8 @@ pub(super) async fn known_keys(
 /// What waits at the gate, of these products (a JSON list of ids).
 pub(super) async fn pending(connection: &mut SqliteConnection, products: &str) -> Result<Vec<PendingRow>> {
     let rows = sqlx::query_as(
-        "select product_id, channel, image_id, withdraw, asked_at, attempts, last_error from pending_promotions
+        "select product_id, channel, image_id, withdraw, asked_at, allow_stranding, reason, attempts, last_error,
+                refused_at from pending_promotions
          where product_id in (select value from json_each(?1)) order by asked_at, channel, image_id",
     )
     .bind(products)

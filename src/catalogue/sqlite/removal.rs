@@ -1,12 +1,13 @@
 //! Removing images for good.
 
 use async_trait::async_trait;
+use chrono::DateTime;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
     super::{
-        Audit, Removal, Removed, Written,
+        Audit, Removal, Removed, RemovedAt, Written,
         stored::{self, RemovedRow},
     },
     SqliteCatalogue, now, read,
@@ -38,7 +39,9 @@ impl Removal for SqliteCatalogue {
         }
     }
 
-    async fn removed(&self, limit: u32) -> Result<Vec<Removed>> {
+    async fn removed(&self, after: Option<RemovedAt>, limit: u32) -> Result<Vec<Removed>> {
+        // No removal is of that time.
+        let (after, image) = after.unwrap_or((DateTime::UNIX_EPOCH, Uuid::nil()));
         let rows: Vec<RemovedRow> = sqlx::query_as(
             "select images.id, products.name as product, releases.version, images.filename, images.size, images.sha256,
                     images.removed_at
@@ -46,8 +49,11 @@ impl Removal for SqliteCatalogue {
              join products on products.id = images.product_id
              join releases on releases.id = images.release_id
              where images.removed_at is not null and images.object_removed_at is null
-             order by images.removed_at, images.id limit ?1",
+                   and (images.removed_at, images.id) > (?1, ?2)
+             order by images.removed_at, images.id limit ?3",
         )
+        .bind(after.timestamp_micros())
+        .bind(image.hyphenated())
         .bind(limit)
         .fetch_all(&mut *self.snapshot().await?)
         .await?;

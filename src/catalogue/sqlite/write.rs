@@ -72,6 +72,7 @@ pub(super) async fn put_product(
     stored::check_texts(audit, [])?;
     let existing = read::find(connection, name).await?;
     let created = existing.is_none();
+    let settings = &stored::settings_after(settings, existing.as_ref());
     let audit = stored::settings_audit(audit, existing.as_ref().map(|product| &product.settings));
     let stored_settings = stored::settings(settings);
     let (product, revision) = match existing {

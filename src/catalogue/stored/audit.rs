@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{count, digest, parsed, settings, stored_time};
 use crate::{
     catalogue::{Audit, AuditEntry, AuditPage},
-    domain::{AuditHash, ProductName, ProductSettings, Revision, audit::Link},
+    domain::{Action, AuditHash, ProductName, ProductSettings, Revision, audit::Link},
     error::Result,
 };
 
@@ -81,7 +81,7 @@ pub(in crate::catalogue) fn new_entry(
         revision: Revision(count(revision)?),
         actor: audit.actor.name.clone(),
         remote: audit.actor.remote.map(|peer| peer.to_string()),
-        action: audit.action.to_owned(),
+        action: audit.action.as_str().to_owned(),
         version: audit.version.as_ref().map(ToString::to_string),
         channel: audit.channel.as_ref().map(ToString::to_string),
         details: audit.details.clone(),
@@ -95,7 +95,7 @@ pub(in crate::catalogue) fn new_entry(
 /// The audit entry of [`crate::catalogue::Catalogue::put_product`]: the settings are what it shows.
 pub(in crate::catalogue) fn settings_audit(audit: &Audit, before: Option<&ProductSettings>) -> Audit {
     Audit {
-        action: if before.is_none() { "product.create" } else { "product.update" },
+        action: if before.is_none() { Action::ProductCreate } else { Action::ProductUpdate },
         before: before.map_or(serde_json::Value::Null, settings),
         ..audit.clone()
     }

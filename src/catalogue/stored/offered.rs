@@ -4,14 +4,14 @@
 //! that of the highest version that is not recalled can be offered, unless a release of the product is a floor, names
 //! the lowest version that can take it, or is gone on from by a recall's replacement. So the database sums up a product
 //! without any of these by channel and hardware, and only what is chosen is read as rows; one that has any is
-//! read whole, and so is one with short links, which name all images.
+//! read whole, and so is one that has or had short links, which name all images.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{PromotionRow, parsed};
 use crate::{
-    domain::{Product, Version, delivery::LinkKind},
+    domain::{Product, Version},
     error::Result,
 };
 
@@ -27,7 +27,7 @@ pub(in crate::catalogue) struct OfferedRow {
 
 /// Whether checks need more of a product than what its channels offer, by its settings alone.
 pub(in crate::catalogue) fn is_read_whole(product: &Product) -> bool {
-    product.settings.delivery.link == LinkKind::Short
+    product.settings.delivery.follows_short_links()
 }
 
 /// The images that can be offered, as promotions. A channel of which nothing can be offered is there too, with an image

@@ -7,7 +7,7 @@ use super::{count, parsed};
 use crate::{
     catalogue::waiting::Waiting,
     domain::{
-        ChannelName, PendingPromotion, ProductName, Revision, Version,
+        ChannelName, PendingPromotion, ProductName, RefusedPromotion, Revision, Version,
         purge::{Purge, PurgeAction, PurgeKind, PurgeState, PurgeTarget, WantedPurge},
     },
     error::{Error, Result},
@@ -39,8 +39,11 @@ pub(in crate::catalogue) struct PendingRow {
     pub image_id: Uuid,
     pub withdraw: Vec<Uuid>,
     pub asked_at: DateTime<Utc>,
+    pub allow_stranding: bool,
+    pub reason: Option<String>,
     pub attempts: i32,
     pub last_error: Option<String>,
+    pub refused_at: Option<DateTime<Utc>>,
 }
 
 pub(in crate::catalogue) struct WaitingRow {
@@ -93,8 +96,21 @@ impl PendingRow {
             image: self.image_id,
             withdraw: self.withdraw,
             at: self.asked_at,
+            allow_stranding: self.allow_stranding,
+            reason: self.reason,
             attempts: attempts(self.attempts),
             last_error: self.last_error,
+        })
+    }
+
+    /// It as refused, then.
+    pub fn into_refused(self, at: DateTime<Utc>) -> Result<RefusedPromotion> {
+        Ok(RefusedPromotion {
+            channel: parsed(ChannelName::parse(&self.channel))?,
+            image: self.image_id,
+            asked_at: self.asked_at,
+            at,
+            why: self.last_error.unwrap_or_default(),
         })
     }
 }

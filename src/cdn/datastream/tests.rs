@@ -36,6 +36,15 @@ fn akamais_own_line_is_read() {
     assert_eq!(found, Delivery { request, day, path, bytes: 4995, complete: true, from_edge: true });
 }
 
+/// What is stored must be found again by a later version: computed by `sha256sum` from the 8 bytes of the time and the id.
+#[test]
+fn a_requests_number_stays_the_same_and_is_of_id_and_time() {
+    let request = |id: &str, milliseconds| RequestId { id: id.to_owned(), milliseconds }.number();
+    assert_eq!(request("1239f220", 1_678_859_500_171), -6_314_834_138_351_484_863);
+    assert_ne!(request("1239f220", 1_678_859_500_172), request("1239f220", 1_678_859_500_171));
+    assert_ne!(request("1239f221", 1_678_859_500_171), request("1239f220", 1_678_859_500_171));
+}
+
 #[test]
 fn numbers_may_be_numbers_and_fields_may_be_missing() {
     let numbers = delivery(

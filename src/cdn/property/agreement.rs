@@ -5,11 +5,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::Expected;
+
 /// An image's path, its parts, and a check's path, as Firmament has them.
 pub(super) const IMAGE: &str = "/thermo-x/1.4.0/app.bin";
 const TAGS: [&str; 2] = ["p-thermo-x", "r-thermo-x-1.4.0"];
 const CHECK: &str = "/v1/check";
 const SHORT_LINK: &str = "/d/thermo-x/1.4.0/app.bin";
+/// An image of a product that nobody made an exception for.
+const PRIVATE: &str = "/a-private-product/1.4.0/app.bin";
+/// What the edge's signature would open, and devices never ask for: the list of the bucket, and what is beside the images.
+const NOT_FOR_DEVICES: [&str; 2] = ["/", "/.firmament/catalogue/thermo-x"];
 
 /// The behaviors that take effect for a path, in their order.
 struct Effective<'v>(Vec<(&'v str, &'v Value)>);
@@ -41,6 +47,15 @@ impl<'v> Effective<'v> {
     /// The last one wins.
     fn last(&self, name: &str) -> Option<&'v Value> {
         self.all(name).last()
+    }
+
+    /// Whether access is denied: behaviors with the same reason override each other.
+    fn denied(&self) -> bool {
+        let mut reasons = BTreeMap::new();
+        for deny in self.all("denyAccess") {
+            reasons.insert(text(deny, "reason"), deny.get("enabled") == Some(&Value::Bool(true)));
+        }
+        reasons.into_values().any(|enabled| enabled)
     }
 
     /// The tags, with the variables' values for the path.
@@ -87,6 +102,27 @@ fn applies(rule: &Value, path: &str) -> bool {
     }
 }
 
+/// What matters only if its rule's paths cannot be written in another way.
+const GUARDED: [&str; 4] = ["denyAccess", "verifyTokenAuthorization", "origin", "removeQueryParameter"];
+
+/// Whether a rule, or one below it, does something that matters.
+fn guards(rule: &Value) -> bool {
+    let named = |behavior: &Value| GUARDED.contains(&text(behavior, "name"));
+    list(rule, "behaviors").iter().any(named) || list(rule, "children").iter().any(guards)
+}
+
+/// The names of the rules that matter and take a path as it is written, so that `/open/%2e%2e/closed/…` begins with `/open/`.
+fn takes_paths_as_written<'v>(rule: &'v Value, found: &mut Vec<&'v str>) {
+    let as_written = |criterion: &Value| {
+        text(criterion, "name") == "path"
+            && criterion.pointer("/options/normalize") != Some(&Value::Bool(true))
+    };
+    if guards(rule) && list(rule, "criteria").iter().any(as_written) {
+        found.push(text(rule, "name"));
+    }
+    list(rule, "children").iter().for_each(|child| takes_paths_as_written(child, found));
+}
+
 /// `*` is any characters, `?` is one.
 fn matches(pattern: &str, path: &str) -> bool {
     match (pattern.chars().next(), path.chars().next()) {
@@ -102,44 +138,78 @@ fn matches(pattern: &str, path: &str) -> bool {
     }
 }
 
+/// Adds what does not agree about tokens.
+fn token(rules: &Value, expected: &Expected<'_>, problems: &mut Vec<String>) {
+    let mut wrong = |is_wrong: bool, text: String| {
+        if is_wrong {
+            problems.push(text);
+        }
+    };
+    let image = Effective::of(rules, PRIVATE);
+    let (verified, name) = match (image.last("verifyTokenAuthorization"), expected.token) {
+        (Some(verified), Some(name)) => (verified, name),
+        (None, Some(_)) => {
+            return wrong(
+                true,
+                "images need no token (verifyTokenAuthorization), and links carry one: those of private products would be \
+                 open to everybody"
+                    .into(),
+            );
+        }
+        (Some(_), None) => {
+            return wrong(
+                true,
+                "images need a token (verifyTokenAuthorization), and no link carries one".into(),
+            );
+        }
+        (None, None) => return,
+    };
+    wrong(
+        text(verified, "location") != "QUERY_STRING" || text(verified, "locationId") != name,
+        format!(
+            "tokens are looked for elsewhere than in the query parameter {name:?}, where links have them"
+        ),
+    );
+    wrong(
+        text(verified, "algorithm") != "SHA256",
+        "tokens are not verified with SHA256, as links have them".into(),
+    );
+    wrong(
+        verified.get("failureResponse") != Some(&Value::Bool(true)),
+        "a token that does not hold is not refused (failureResponse)".into(),
+    );
+    wrong(
+        expected.salt.is_some_and(|salt| salt != text(verified, "salt")),
+        "tokens are verified with another salt than that of links".into(),
+    );
+    let in_key = image.last("cacheKeyQueryParams").is_none_or(|key| match text(key, "behavior") {
+        "IGNORE_ALL" => false,
+        "IGNORE" => !has(key, "parameters", name),
+        "INCLUDE" => has(key, "parameters", name),
+        _ => true,
+    });
+    wrong(
+        in_key,
+        format!("the cache key of images has the token ({name:?}) in it: each link is fetched anew"),
+    );
+}
+
 /// Adds what does not agree.
-pub(super) fn check(rules: &Value, token_name: &str, problems: &mut Vec<String>) {
+pub(super) fn check(rules: &Value, expected: &Expected<'_>, problems: &mut Vec<String>) {
+    token(rules, expected, problems);
     let mut wrong = |is_wrong: bool, text: String| {
         if is_wrong {
             problems.push(text);
         }
     };
     let image = Effective::of(rules, IMAGE);
-    if let Some(token) = image.last("verifyTokenAuthorization") {
-        wrong(
-            text(token, "location") != "QUERY_STRING" || text(token, "locationId") != token_name,
-            format!(
-                "tokens are looked for elsewhere than in the query parameter {token_name:?}, where links have them"
-            ),
-        );
-        wrong(
-            text(token, "algorithm") != "SHA256",
-            "tokens are not verified with SHA256, as links have them".into(),
-        );
-        wrong(
-            token.get("failureResponse") != Some(&Value::Bool(true)),
-            "a token that does not hold is not refused (failureResponse)".into(),
-        );
-        let removed = image.all("removeQueryParameter").any(|remove| has(remove, "parameters", token_name));
-        wrong(
-            !removed,
-            format!("the token ({token_name:?}) is not removed before the request goes to the bucket"),
-        );
-    }
-    let in_key = image.last("cacheKeyQueryParams").is_none_or(|key| match text(key, "behavior") {
-        "IGNORE_ALL" => false,
-        "IGNORE" => !has(key, "parameters", token_name),
-        "INCLUDE" => has(key, "parameters", token_name),
-        _ => true,
-    });
+    // A store answers a signed request to `response-content-encoding`, `acl` and others in it.
+    let removed = image.last("removeQueryParameter").is_some_and(|remove| has(remove, "parameters", "*"));
     wrong(
-        in_key,
-        format!("the cache key of images has the token ({token_name:?}) in it: each link is fetched anew"),
+        !removed,
+        "parameters go to the bucket (removeQueryParameter without \"*\"): any client could ask it for another answer, \
+         which the edge would keep for all devices"
+            .into(),
     );
     let caching = image.last("caching").map(|caching| text(caching, "behavior"));
     wrong(
@@ -156,6 +226,25 @@ pub(super) fn check(rules: &Value, token_name: &str, problems: &mut Vec<String>)
     }
     let origin = image.last("origin");
     wrong(origin.is_none(), "images have no origin".into());
+    wrong(image.denied(), "images are denied (denyAccess)".into());
+    for path in NOT_FOR_DEVICES {
+        wrong(
+            !Effective::of(rules, path).denied(),
+            format!(
+                "{path} is not denied (denyAccess): the edge's signature would open the bucket's list, manifests and logs"
+            ),
+        );
+    }
+    let mut as_written = Vec::new();
+    takes_paths_as_written(rules, &mut as_written);
+    for rule in as_written {
+        wrong(
+            true,
+            format!(
+                "rule {rule:?}: its paths are compared as they are written (normalize): /a/%2e%2e/b/ would be one of /a/*"
+            ),
+        );
+    }
 
     for path in [CHECK, SHORT_LINK] {
         let listener = Effective::of(rules, path);
@@ -163,6 +252,7 @@ pub(super) fn check(rules: &Value, token_name: &str, problems: &mut Vec<String>)
             // Whoever does not put the device listener behind the CDN has no rule for it.
             continue;
         }
+        wrong(listener.denied(), format!("{path} is denied (denyAccess)"));
         wrong(
             listener.last("verifyTokenAuthorization").is_some(),
             format!("{path} asks for a token, which devices do not have there"),

@@ -3,6 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::bucket::ObjectKey;
 
+const TOKENS: Expected<'_> = Expected { token: Some("hdnts"), salt: None };
 const RULES: &str = include_str!("../../../docs/akamai/rules.json");
 
 fn rules() -> Value {
@@ -18,7 +19,7 @@ fn after(pointer: &str, value: Value) -> Findings {
         Value::Array(list) => list[key.parse::<usize>().expect("an index")] = value,
         object => object[key] = value,
     }
-    check(&document, "hdnts")
+    check(&document, &TOKENS)
 }
 
 #[track_caller]
@@ -28,7 +29,7 @@ fn finds(findings: &Findings, word: &str) {
 
 #[test]
 fn the_shipped_tree_is_right_and_every_placeholder_is_listed_in_the_docs() {
-    let findings = check(&rules(), "hdnts");
+    let findings = check(&rules(), &TOKENS);
     assert_eq!(findings.problems, Vec::<String>::new());
     let docs = include_str!("../../../docs/akamai.md");
     assert_eq!(findings.placeholders.len(), 10, "{:?}", findings.placeholders);
@@ -77,7 +78,7 @@ fn the_tree_agrees_with_the_links_and_objects_that_we_make() {
     assert!(key.cache_control().contains(&format!("max-age={}", 365 * 24 * 3600)));
     assert_eq!(rules().pointer("/rules/children/0/behaviors/0/options/defaultTtl"), Some(&json!("365d")));
     assert!(crate::config::DEFAULTS.contains("# name = \"hdnts\""));
-    finds(&check(&rules(), "hdnea"), "\"hdnea\"");
+    finds(&check(&rules(), &Expected { token: Some("hdnea"), salt: None }), "\"hdnea\"");
 }
 
 #[test]
@@ -131,7 +132,8 @@ fn a_tree_that_does_not_fit_our_links_is_found() {
             json!("INCLUDE_ALL_PRESERVE_ORDER"),
             "cache key of images",
         ),
-        ("/children/0/behaviors/2/options/parameters", json!(["token"]), "not removed"),
+        ("/children/0/behaviors/2/options/parameters", json!(["hdnts"]), "parameters go to the bucket"),
+        ("/children/0/behaviors/2/name", json!("removeVary"), "parameters go to the bucket"),
         ("/children/0/behaviors/0/options/behavior", json!("NO_STORE"), "not kept at the edge"),
         ("/children/0/behaviors/5/options/pathComponentOffset", json!("3"), "r-thermo-x-1.4.0"),
         ("/children/0/behaviors/6/options/tag", json!("product-{{user.PMUSER_PRODUCT}}"), "p-thermo-x"),
@@ -144,15 +146,97 @@ fn a_tree_that_does_not_fit_our_links_is_found() {
     ] {
         finds(&after(pointer, value), word);
     }
+    let deny = "/children/3/behaviors/0/options/enabled";
+    finds(&after(deny, json!(false)), "/ is not denied");
+    let values = "/children/3/criteria/0/options/values";
+    finds(&after(values, json!(["/"])), "/.firmament/catalogue/thermo-x is not denied");
+    finds(&after(values, json!(["/.firmament/*"])), "/ is not denied");
+    finds(&after(values, json!(["/*"])), "images are denied");
+    finds(&after(values, json!(["/", "/.firmament/*", "/v1/*"])), "/v1/check is denied");
+    // A later rule with the same reason takes it back; with another it does not.
+    let undone = |reason: &str| {
+        let mut document = rules();
+        let children = document.pointer_mut("/rules/children").and_then(Value::as_array_mut).expect("a list");
+        let allow = json!({ "name": "denyAccess", "options": { "reason": reason, "enabled": false } });
+        children.push(json!({ "name": "Allow", "behaviors": [allow] }));
+        check(&document, &TOKENS)
+    };
+    finds(&undone("not-for-devices"), "/ is not denied");
+    assert_eq!(undone("another").problems, Vec::<String>::new());
+    for rule in ["/children/0", "/children/0/children/0", "/children/2", "/children/3"] {
+        let options = format!("{rule}/criteria/0/options");
+        for value in [json!(false), Value::Null] {
+            let name = rules().pointer(&format!("/rules{rule}/name")).cloned().expect("named");
+            finds(&after(&format!("{options}/normalize"), value), &format!("rule {name}: its paths"));
+        }
+    }
+    // Of several, the last one wins.
+    let mut document = rules();
+    let behaviors = document.pointer_mut("/rules/children/0/behaviors").and_then(Value::as_array_mut);
+    let utm = json!({ "name": "removeQueryParameter", "options": { "parameters": ["utm"] } });
+    behaviors.expect("a list").push(utm);
+    finds(&check(&document, &TOKENS), "parameters go to the bucket");
+    // What has nothing to do with the bucket may have its paths as it likes.
+    let mut document = rules();
+    let children = document.pointer_mut("/rules/children").and_then(Value::as_array_mut).expect("a list");
+    let path =
+        json!({ "name": "path", "options": { "matchOperator": "MATCHES_ONE_OF", "values": ["/x/*"] } });
+    let behavior = json!({ "name": "removeVary", "options": { "enabled": true } });
+    children.push(json!({ "name": "Mine", "criteria": [path], "behaviors": [behavior] }));
+    assert_eq!(check(&document, &TOKENS).problems, Vec::<String>::new());
     // Everything asks for a token: checks, too.
     let mut document = rules();
     let token = document.pointer("/rules/children/0/children/0").cloned().expect("the rule");
     let children = document.pointer_mut("/rules/children").and_then(Value::as_array_mut).expect("a list");
     children.push(json!({ "name": "Token everywhere", "behaviors": token["behaviors"] }));
-    finds(&check(&document, "hdnts"), "/v1/check asks for a token");
+    finds(&check(&document, &TOKENS), "/v1/check asks for a token");
     let other = json!({ "ruleFormat": "v2024-01-01", "rules": rules()["rules"] });
-    finds(&check(&other, "hdnts"), "ruleFormat");
-    finds(&check(&json!([]), "hdnts"), "a rule is an object");
+    finds(&check(&other, &TOKENS), "ruleFormat");
+    finds(&check(&json!([]), &TOKENS), "a rule is an object");
+}
+
+#[test]
+fn what_other_products_have_instead_is_known() {
+    let characteristics = json!({
+        "objectSize": "UNKNOWN", "popularityDistribution": "ALL_POPULAR", "catalogSize": "UNKNOWN", "contentType": "SOFTWARE",
+    });
+    let optimization = json!({
+        "enabled": true, "enablePartialObjectCaching": "PARTIAL_OBJECT_CACHING", "minimumSize": "10MB",
+        "maximumSize": "16GB", "useVersioning": true,
+    });
+    let docs = include_str!("../../../docs/akamai.md");
+    for (name, options) in
+        [("contentCharacteristics", characteristics), ("largeFileOptimization", optimization)]
+    {
+        let behavior = json!({ "name": name, "options": options });
+        assert_eq!(after("/behaviors/3", behavior).problems, Vec::<String>::new());
+        assert!(docs.contains(&format!("`{name}`")), "{name} is not in the docs");
+    }
+    let patch = json!({ "name": "contentCharacteristics", "options": { "contentType": "SOFTWARE_PATCH" } });
+    finds(&after("/behaviors/3", patch), "one of");
+}
+
+#[test]
+fn whether_tokens_are_needed_has_to_agree_with_the_links() {
+    let no_token = Expected { token: None, salt: None };
+    // The rule is gone; it is there, and nothing is below it; a rule that exempts one product is fine.
+    let mut document = rules();
+    let children = document.pointer_mut("/rules/children/0/children").and_then(Value::as_array_mut);
+    children.expect("a list").remove(0);
+    finds(&check(&document, &TOKENS), "images need no token");
+    assert_eq!(check(&document, &no_token).problems, Vec::<String>::new());
+    finds(&check(&rules(), &no_token), "no link carries one");
+    let exceptions = "/children/0/children/0/criteria/0/options/values";
+    finds(&after(exceptions, json!(["/*"])), "images need no token");
+    assert_eq!(after(exceptions, json!(["/v1/*", "/d/*", "/thermo-x/*"])).problems, Vec::<String>::new());
+
+    let salted = |salt| Expected { salt: Some(salt), ..TOKENS };
+    assert_eq!(check(&rules(), &salted("")).problems, Vec::<String>::new());
+    finds(&check(&rules(), &salted("0123456789abcdef")), "another salt");
+    let document = RULES.replace("\"salt\": \"\"", "\"salt\": \"0123456789abcdef\"");
+    let document = serde_json::from_str(&document).expect("JSON");
+    assert_eq!(check(&document, &salted("0123456789abcdef")).problems, Vec::<String>::new());
+    finds(&check(&document, &salted("")), "another salt");
 }
 
 #[test]
@@ -162,9 +246,9 @@ fn what_is_replaced_is_no_placeholder_any_more() {
         .replace("REPLACE:TOKEN_KEY", "00112233445566778899aabbccddeeff")
         .replace("REPLACE:G2O_KEY", "abcdefghijklmnopqrstuvwx")
         .replace("REPLACE:G2O_NONCE", "k1");
-    let findings = check(&serde_json::from_str(&text).expect("JSON"), "hdnts");
+    let findings = check(&serde_json::from_str(&text).expect("JSON"), &TOKENS);
     assert_eq!(findings.problems, Vec::<String>::new());
     assert_eq!(findings.placeholders.len(), 6, "{:?}", findings.placeholders);
     let rest = text.replace("REPLACE:", "some-");
-    assert_eq!(check(&serde_json::from_str(&rest).expect("JSON"), "hdnts"), Findings::default());
+    assert_eq!(check(&serde_json::from_str(&rest).expect("JSON"), &TOKENS), Findings::default());
 }

@@ -9,6 +9,7 @@ fn summary() -> Summary {
         devices: 1000,
         speed: 60.0,
         rate: 500,
+        download_rate: 10 << 20,
         seconds: 12.3,
         seconds_allowed: 60.0,
         ended: Some(Ended::Time),

@@ -1,11 +1,11 @@
 //! How the product's images reach its devices, in the packed form: see `domain::delivery` and `domain::credential`.
 //!
-//! Of products whose offers carry short links, the block names all images that were ever offered, and not only those that
-//! are: a device goes on with the link that it was given when something newer is offered already, and is told when what it
-//! loads was recalled.
+//! Of products whose offers carry short links, or did, the block names all images that were ever offered, and not only those
+//! that are: a device goes on with the link that it was given when something newer is offered already, and is told when what
+//! it loads was recalled.
 
 use super::{DELIVERY_AT, IMAGES_AT, ProductOffers, SECRETS_AT, SHORT};
-use crate::domain::{Access, Delivery, LinkKind};
+use crate::domain::{Access, Delivery};
 
 pub(super) const PUBLIC: u32 = 1;
 pub(super) const PRIVATE: u32 = 2;
@@ -35,7 +35,7 @@ pub(super) fn bits(delivery: &Delivery) -> u32 {
         Some(Access::Private) => PRIVATE,
     };
     let authenticates = if delivery.authenticate_devices { AUTHENTICATES } else { 0 };
-    access | authenticates | if delivery.link == LinkKind::Short { SHORT_LINKS } else { 0 }
+    access | authenticates | if delivery.follows_short_links() { SHORT_LINKS } else { 0 }
 }
 
 impl ProductOffers {
@@ -63,7 +63,7 @@ impl ProductOffers {
         self.has(AUTHENTICATES)
     }
 
-    /// Whether short links may name its images.
+    /// Whether short links may name its images: those of its offers, or of earlier ones.
     pub fn has_short_links(&self) -> bool {
         self.has(SHORT_LINKS)
     }
@@ -123,6 +123,19 @@ mod tests {
         assert_eq!(offer.short_id(), None);
         let public = packed(serde_json::json!({ "access": "public" }), two());
         assert_eq!((public.access(), public.secrets()), (Some(Access::Public), &[][..]));
+    }
+
+    #[test]
+    fn links_that_were_given_out_outlive_the_setting() {
+        let offers = packed(serde_json::json!({ "had_short_links": true }), two());
+        assert!(offers.has_short_links());
+        for (key, gone) in [("thermo-x/1.0.0/0.bin", true), ("thermo-x/1.1.0/0.bin", false)] {
+            let id = credential::short_id("thermo-x", key);
+            let (_, rest) = credential::split_short_id(&id).expect("whole");
+            assert_eq!(offers.short_image(rest), Some(ShortImage { key, gone }));
+        }
+        let offer = offers.channel("stable").expect("there").all()[0].1;
+        assert_eq!(offer.short_id(), None, "offers carry direct links");
     }
 
     #[test]

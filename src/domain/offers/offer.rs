@@ -15,9 +15,12 @@ const MD5_AT: usize = SHA1_AT + SHA1;
 const TEXTS_AT: usize = MD5_AT + MD5;
 
 impl<'a> Offer<'a> {
+    fn text_at(&self, index: usize) -> usize {
+        (0..index).fold(self.at + TEXTS_AT, |at, _| self.block.after_text(at))
+    }
+
     fn text(&self, index: usize) -> &'a str {
-        let at = (0..index).fold(self.at + TEXTS_AT, |at, _| self.block.after_text(at));
-        self.block.text(at)
+        self.block.text(self.text_at(index))
     }
 
     /// In bytes.
@@ -57,9 +60,10 @@ impl<'a> Offer<'a> {
     }
 
     /// What an answer says of the offer besides the link: the members of a JSON object, without its braces. (In JSON
-    /// because that is what nearly all devices read; other protocols have the fields.)
-    pub fn members(&self) -> &'a str {
-        self.text(2)
+    /// because that is what nearly all devices read; other protocols have the fields.) Bytes, since whoever puts them on the
+    /// wire need not know that they are a text.
+    pub fn members(&self) -> &'a [u8] {
+        self.block.raw_text(self.text_at(2))
     }
 
     /// The release's version.
@@ -99,6 +103,6 @@ impl Eq for Offer<'_> {}
 
 impl fmt::Debug for Offer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Offer({}, {{{}}})", self.key(), self.members())
+        write!(f, "Offer({}, {{{}}})", self.key(), self.text(2))
     }
 }

@@ -63,8 +63,13 @@ impl ProductOffers {
             })
             .collect();
         let name = state.product.name.as_str();
-        let mut packing =
-            Packing { product: name, bytes: vec![0; NAME_AT], offers: Vec::new(), ids: short_ids(state) };
+        let mut packing = Packing {
+            product: name,
+            bytes: vec![0; NAME_AT],
+            offers: Vec::new(),
+            ids: short_ids(state),
+            links_are_short: state.product.settings.delivery.link == LinkKind::Short,
+        };
         packing.text(name);
         packing.table_of_offers(CHANNELS_AT, &channels);
         packing.table_of_offers(REPLACEMENTS_AT, &replacements);
@@ -105,6 +110,8 @@ struct Packing<'a> {
     offers: Vec<(Candidate<'a>, Vec<usize>)>,
     /// The letters of each image in short links.
     ids: HashMap<Uuid, String>,
+    /// Whether offers carry them.
+    links_are_short: bool,
 }
 
 impl<'a> Packing<'a> {
@@ -220,7 +227,7 @@ impl<'a> Packing<'a> {
         let hardware: String = image.hardware.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
         self.text(&hardware);
         self.text(release.notes.as_deref().unwrap_or_default());
-        let id = self.ids.get(&image.id);
+        let id = self.ids.get(&image.id).filter(|_| self.links_are_short);
         let id = id.map_or_else(String::new, |id| credential::product_tag(self.product) + id);
         self.text(&id);
     }
@@ -258,9 +265,9 @@ impl<'a> Packing<'a> {
 }
 
 /// The letters of the images that short links may name: those that a device was or can be told of. None, if the product's
-/// offers carry no short links. Two images of the same letters, one in a million millions of pairs, have no short link.
+/// offers carry no short links, and never did. Two images of the same letters, one in a million millions of pairs, have no short link.
 fn short_ids(state: &ProductState) -> HashMap<Uuid, String> {
-    if state.product.settings.delivery.link != LinkKind::Short {
+    if !state.product.settings.delivery.follows_short_links() {
         return HashMap::new();
     }
     let product = state.product.name.as_str();

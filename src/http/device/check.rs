@@ -40,7 +40,7 @@ pub const PATH: &str = "/v1/check";
 /// What the target of a check begins with.
 pub const TARGETS: &str = "/v1/check?";
 /// What stands before the link in an answer.
-const BEFORE_LINK: &str = "{\"url\":\"";
+const BEFORE_LINK: &[u8] = b"{\"url\":\"";
 /// Room for a link, in bytes, so that its buffer need not grow.
 const ROOM_FOR_LINK: usize = 256;
 
@@ -201,7 +201,7 @@ impl Asking<'_> {
             ["\"", name, "\":\"", &at, "\","].iter().for_each(|part| links.push_str(part));
         }
         // The form of api::CheckAnswer; all but the links was rendered when the snapshot was built.
-        reply.body("application/json", &[BEFORE_LINK, &links, offer.members(), "}"]);
+        reply.body("application/json", &[BEFORE_LINK, links.as_bytes(), offer.members(), b"}"]);
         Ok(())
     }
 

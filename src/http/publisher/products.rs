@@ -24,7 +24,7 @@ use crate::{
 /// Creates a product, or replaces what is set on it.
 #[utoipa::path(
     put, path = "/v1/products/{product}", tag = "publish",
-    params(("product" = String, Path, description = "The slug: [a-z0-9][a-z0-9._-]{0,62}")),
+    params(("product" = String, Path, description = "The slug: [a-z0-9][a-z0-9._-]{0,62}; a new one is not v1 nor d")),
     request_body = ProductBody,
     responses(
         (status = 201, description = "Created", body = ProductView),

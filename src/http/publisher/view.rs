@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
+use uuid::Uuid;
 
 use super::PublisherState;
 use crate::{
     api::{
         AttachmentView, ChannelSettings, ChannelView, ImageView, OfferView, PendingView, ProductBody,
-        ProductDetail, ProductView, ReleaseState, ReleaseView, SecurityBody, UploadState, UploadView,
-        VerdictView,
+        ProductDetail, ProductView, RefusedView, ReleaseState, ReleaseView, SecurityBody, UploadState,
+        UploadView, VerdictView,
     },
     bucket::ObjectKey,
     cdn::{Terms, UNSIGNABLE},
     domain::{
         Attachment, ChannelName, Hardware, Image, LinkKind, Offer, PendingPromotion, Product, ProductOffers,
-        ProductSettings, ProductState, Promotion, Release, Version, credential,
+        ProductSettings, ProductState, Promotion, RefusedPromotion, Release, Version, credential,
     },
     error::{Error, Result},
     publishing::{
@@ -79,6 +80,11 @@ pub(super) fn channel(
         channel: name.to_string(),
         offers: offered.into_iter().map(view).collect::<Result<_>>()?,
         pending: pending(known, |waiting| waiting.channel == *name),
+        refused: {
+            let of_channel = known.promotions.iter().filter(|promotion| promotion.channel == *name);
+            let last = of_channel.map(|promotion| promotion.at).max();
+            refused(known, |one| one.channel == *name && last.is_none_or(|last| one.at > last))
+        },
         warnings: Vec::new(),
     })
 }
@@ -159,6 +165,7 @@ pub(super) fn image(
         created_at: image.created_at,
         channels: promotions.map(|promotion| promotion.channel.to_string()).collect(),
         pending: pending(known, |waiting| waiting.image == image.id),
+        refused: refused(known, |refused| refused.image == image.id),
         facts: image.facts.as_deref().cloned(),
         signature: image.signature.clone(),
         removed_at: image.removed_at,
@@ -175,11 +182,38 @@ fn pending(known: &ProductState, is_meant: impl Fn(&PendingPromotion) -> bool) -
             version: release.version.to_string(),
             filename: image.filename.to_string(),
             since: waiting.at,
+            withdraws: versions(
+                known,
+                waiting.withdraw.iter().filter(|id| known.is_promoted(**id, &waiting.channel)),
+            ),
             attempts: waiting.attempts,
             last_error: waiting.last_error.clone(),
         })
     };
     known.pending.iter().filter(|waiting| is_meant(waiting)).filter_map(view).collect()
+}
+
+/// The versions of these images, lowest first.
+fn versions<'a>(known: &ProductState, images: impl Iterator<Item = &'a Uuid>) -> Vec<String> {
+    let versions: BTreeSet<&Version> =
+        images.filter_map(|id| known.image(*id)).map(|(release, _)| &release.version).collect();
+    versions.into_iter().map(Version::to_string).collect()
+}
+
+/// The promotions that were refused at the gate, of those that are meant.
+fn refused(known: &ProductState, is_meant: impl Fn(&RefusedPromotion) -> bool) -> Vec<RefusedView> {
+    let view = |refused: &RefusedPromotion| {
+        let (release, image) = known.image(refused.image)?;
+        Some(RefusedView {
+            channel: refused.channel.to_string(),
+            version: release.version.to_string(),
+            filename: image.filename.to_string(),
+            asked_at: refused.asked_at,
+            refused_at: refused.at,
+            why: refused.why.clone(),
+        })
+    };
+    known.refused.iter().filter(|refused| is_meant(refused)).filter_map(view).collect()
 }
 
 pub(super) fn verdict(publication: &Publication, verdict: Verdict) -> VerdictView {
@@ -248,8 +282,7 @@ pub(super) fn upload(state: &PublisherState, found: &Found) -> Result<UploadView
 /// The link that a device would be given now; empty = it could be given none.
 fn link(state: &PublisherState, product: &Product, (id, key): (Option<&str>, &str)) -> Result<String> {
     let secrets = product.device_secrets.to_bytes();
-    let delivery = &product.settings.delivery;
-    let terms = Terms { product: product.name.as_str(), access: delivery.access, secrets: &secrets };
+    let terms = Terms::of(product, &secrets);
     let (now, host) = (Utc::now(), &state.device_host);
     let mut url = String::new();
     let written = match id {

@@ -45,14 +45,23 @@ rules! {
 
     URL_TOO_LONG "url-too-long" Refuse fixed "change the product's `delivery` instead" :
         "the link to the image would be longer than the product's devices take"
-        "The product's `delivery.url.max_length` says what they take. Compared is the link as they would get it, with its token,          at its longest; the message has its length. Use a shorter file name, set the product's `delivery.link` to `short`, or          its `delivery.access` to `public`, whose links have no token."
+        "The product's `delivery.url.max_length` says what they take. Compared is the link as they would get it, with its token, \
+         at its longest, and the one to the backup (`backup.base_url`) where links may point there; the message has the length of the \
+         longer one. Of a short link its own length counts, not that of what it leads to. Use a shorter file name, set the \
+         product's `delivery.link` to `short`, or its `delivery.access` to `public`, whose links have no token."
     URL_SCHEME "url-scheme" Refuse fixed "change the product's `delivery` instead" :
         "the link to the image has a scheme that the product's devices do not speak"
         "The product's `delivery.url.scheme` says which they speak. The service's settings decide which links have: \
-         `cdn.base_url`, `device.public_url` and, for short links, `device.short_url`; a short link is judged together with what          it leads to."
+         `cdn.base_url`, `backup.base_url`, `device.public_url` and, for short links, `device.short_url`; a short link is \
+         judged together with what it leads to."
     URL_HOST "url-host" Refuse fixed "change the product's `delivery` instead" :
         "the link to the image has a name for a host where devices take an address, or the other way round"
-        "The product's `delivery.url.host` says which they take. Short links have the host of `device.short_url`."
+        "The product's `delivery.url.host` says which they take. The service's settings decide which links have, as with the \
+         scheme; a device that cannot look up a name cannot follow a short link to one either, so both are judged."
+    PURGE_TAG_TOO_LONG "purge-tag-too-long" Refuse fixed "the CDN would drop the tag, and serve a recalled image on" :
+        "the cache tag by which the release would be purged is longer than the CDN keeps"
+        "Only where the service's settings have `cdn.purge.by = \"tag\"`: `cdn.purge.object_tag` with product and version in it is \
+         to have 128 characters at most. Use a shorter version, or purge by URL."
     ACCESS_UNENFORCEABLE "access-unenforceable" Refuse fixed "anybody could load the image" :
         "the product is private, and the service cannot make links that end"
         "Links end when they are presigned for the bucket, carry a token of the CDN (`[cdn.token]`), or lead to the device \

@@ -9,7 +9,7 @@ const originHost = settings.EDGE_ORIGIN.split('/')[2];
 const bucketPath = `/${settings.EDGE_ORIGIN.split('/')[3]}`;
 const tokenKeys = settings.EDGE_TOKEN_KEY.split(',').filter(hex => hex !== '').map(hex => Buffer.from(hex, 'hex'));
 const tokenName = settings.EDGE_TOKEN_NAME;
-const tokenPaths = new RegExp(settings.EDGE_TOKEN_PATHS);
+const tree = JSON.parse(fs.readFileSync(`${settings.EDGE_DIR}/rules.json`)).rules;
 
 function mac(key, text) {
     return crypto.createHmac('sha256', key).update(text);
@@ -17,6 +17,65 @@ function mac(key, text) {
 
 function digest(text) {
     return crypto.createHash('sha256').update(text).digest('hex');
+}
+
+// A pattern as paths and access lists have it: `*` is any text, `?` any character.
+function pattern(text, flags) {
+    const literal = text.replace(/[.+^${}()|[\]\\]/g, '\\$&');
+    return new RegExp(`^${literal.replace(/\*/g, '.*').replace(/\?/g, '.')}$`, flags);
+}
+
+// ---- the property's rule tree, as far as paths decide: what it denies, forwards, and asks a token for ----
+
+function pathAsked(r) {
+    return r.variables.request_uri.split('?')[0];
+}
+
+function applies(rule, r) {
+    const criteria = rule.criteria || [];
+    const holds = criterion => {
+        const options = criterion.options;
+        if (criterion.name !== 'path') return false;
+        // nginx decodes $uri and resolves its dots, as `normalize` does.
+        const path = options.normalize ? r.variables.uri : pathAsked(r);
+        const one = options.values.some(value => pattern(value, options.matchCaseSensitive ? '' : 'i').test(path));
+        return one === (options.matchOperator === 'MATCHES_ONE_OF');
+    };
+    return rule.criteriaMustSatisfy === 'any' ? criteria.length === 0 || criteria.some(holds) : criteria.every(holds);
+}
+
+// The options of the behaviors of a name that take effect, in their order.
+function behaviors(r, name, rule) {
+    rule = rule || tree;
+    if (!applies(rule, r)) return [];
+    const own = (rule.behaviors || []).filter(behavior => behavior.name === name).map(behavior => behavior.options);
+    return (rule.children || []).reduce((all, child) => all.concat(behaviors(r, name, child)), own);
+}
+
+// The last behavior of a name wins.
+function last(r, name) {
+    return behaviors(r, name).pop() || {};
+}
+
+// `1` where access is denied: behaviors with the same reason override each other.
+function denied(r) {
+    const reasons = {};
+    behaviors(r, 'denyAccess').forEach(options => { reasons[options.reason] = options.enabled; });
+    return Object.keys(reasons).some(reason => reasons[reason]) ? '1' : '';
+}
+
+// What goes on to the bucket of the client's query. (Akamai leaves the question mark; it says nothing to a bucket.)
+function forwardedQuery(r) {
+    const removed = last(r, 'removeQueryParameter').parameters || [];
+    const is_removed = part => removed.indexOf('*') >= 0 || removed.indexOf(part.split('=')[0]) >= 0;
+    const parts = (r.variables.args || '').split('&').filter(part => part !== '' && !is_removed(part));
+    return parts.length === 0 ? '' : `?${parts.join('&')}`;
+}
+
+// The host by which the device listener is asked.
+function forwardHost(r) {
+    return last(r, 'origin').forwardHostHeader === 'ORIGIN_HOSTNAME' ?
+        settings.EDGE_SERVICE.split('/')[2] : r.headersIn.Host;
 }
 
 // ---- Auth Token 2.0; Akamai's reference: PyPI akamai-edgeauth ----
@@ -27,18 +86,15 @@ function valueIn(text, separator) {
     return found && found.slice(tokenName.length + 1);
 }
 
-// Whether one of an ACL's patterns, which `!` separates, covers the path. `*` is any text, `?` any character.
+// Whether one of an ACL's patterns, which `!` separates, covers the path.
 function covers(acl, path) {
-    return acl.split('!').some(pattern => {
-        const literal = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&');
-        return new RegExp(`^${literal.replace(/\*/g, '.*').replace(/\?/g, '.')}$`).test(path);
-    });
+    return acl.split('!').some(part => pattern(part, '').test(path));
 }
 
 // `ok`, or in a word why the request is refused.
 function token(r) {
-    const path = r.variables.request_uri.split('?')[0];
-    if (tokenKeys.length === 0 || !tokenPaths.test(path)) return 'ok';
+    const path = pathAsked(r);
+    if (tokenKeys.length === 0 || behaviors(r, 'verifyTokenAuthorization').length === 0) return 'ok';
     const given = valueIn(r.variables.args, '&') || r.headersIn[tokenName] || valueIn(r.headersIn.Cookie, ';');
     if (!given) return 'absent';
     const parts = given.match(/^(.+)~hmac=([0-9a-f]+)$/);
@@ -65,11 +121,21 @@ function token(r) {
 
 // ---- to the bucket ----
 
-// The object's path in the bucket, escaped as AWS Signature 4 asks, without the query.
+// As AWS Signature 4 escapes.
+function escaped(text) {
+    return encodeURIComponent(text).replace(/[!'()*]/g, sign => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+// The object's path in the bucket, and what goes on of the query.
 function object(r) {
-    const escaped = r.variables.uri.split('/').map(part => encodeURIComponent(part)
-        .replace(/[!'()*]/g, sign => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`));
-    return bucketPath + escaped.join('/');
+    return bucketPath + r.variables.uri.split('/').map(escaped).join('/') + forwardedQuery(r);
+}
+
+function canonicalQuery(query) {
+    return query.split('&').filter(part => part !== '').map(part => {
+        const at = part.indexOf('=') < 0 ? part.length : part.indexOf('=');
+        return `${escaped(decodeURIComponent(part.slice(0, at)))}=${escaped(decodeURIComponent(part.slice(at + 1)))}`;
+    }).sort().join('&');
 }
 
 // https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
@@ -85,8 +151,9 @@ function amzAuthorization(r) {
     const time = r.variables.amz_date;
     if (!time) return '';
     const names = 'host;x-amz-content-sha256;x-amz-date';
-    const path = r.variables.request_uri.slice('/bucket'.length);
-    const canonical = `${r.method}\n${path}\n\nhost:${originHost}\nx-amz-content-sha256:${digest('')}\n` +
+    const parts = r.variables.request_uri.slice('/bucket'.length).split('?');
+    const query = canonicalQuery(parts.slice(1).join('?'));
+    const canonical = `${r.method}\n${parts[0]}\n${query}\nhost:${originHost}\nx-amz-content-sha256:${digest('')}\n` +
         `x-amz-date:${time}\n\n${names}\n${digest('')}`;
     const scope = [time.slice(0, 8), settings.EDGE_ORIGIN_REGION, 's3', 'aws4_request'];
     const key = scope.reduce((so_far, part) => mac(so_far, part).digest(),
@@ -116,11 +183,13 @@ function g2oSign(r) {
 function record(r) {
     const origin = r.variables.request_uri.split('/')[1];
     const path = r.variables.request_uri.slice(origin.length + 1);
+    const object = path.slice(bucketPath.length).split('?');
     fs.appendFileSync(`${settings.EDGE_DIR}/origin.jsonl`, `${JSON.stringify({
         time: Date.now() / 1000,
         origin: origin,
         method: r.method,
-        path: origin === 'bucket' ? path.slice(bucketPath.length) : path,
+        path: origin === 'bucket' ? object[0] : path,
+        query: origin === 'bucket' ? object.slice(1).join('?') : null,
         range: r.headersIn.Range || null,
         revalidation: r.headersIn['If-None-Match'] !== undefined || r.headersIn['If-Modified-Since'] !== undefined,
         status: r.status,
@@ -142,5 +211,5 @@ function cacheControl(r) {
 }
 
 export default {
-    token, object, lastByte, cacheControl, amzDate, amzContent, amzAuthorization, g2oData, g2oSign, record,
+    token, denied, object, forwardHost, lastByte, cacheControl, amzDate, amzContent, amzAuthorization, g2oData, g2oSign, record,
 };

@@ -111,6 +111,11 @@ def authenticate(headers, path, body):
         raise Problem(400, "Bad request", "Invalid timestamp")
     with account.lock:
         account.use(parts["nonce"], now)
+    if (HERE / "ungranted").exists():
+        raise Problem(
+            403, "Forbidden", "The client does not have the grant needed for the request",
+            {"type": "https://problems.purge.akamaiapis.net/-/pep-authz/deny"},
+        )
 
 
 def objects_of(kind, body):
@@ -185,6 +190,33 @@ def purge(action, kind, objects):
     return count
 
 
+def limit(kind, objects):
+    """The file `limited` says for how many seconds the account is used up, however many there are left here."""
+    try:
+        seconds = (HERE / "limited").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    raise Problem(
+        429, "Rate Limit exceeded", f"too many: {kind}",
+        {"rateLimit": BUCKETS[kind][0], "rateLimitRemaining": 0, "rateLimitCurrentRequestSize": len(objects)},
+        {"X-Ratelimit-Seconds-To-Refresh-Limit-Objects": seconds},
+    )
+
+
+def note(file, line):
+    with (HERE / file).open("a", encoding="utf-8") as log:
+        log.write(json.dumps({"time": time.time()} | line) + "\n")
+
+
+def note_refusal(problem, body):
+    try:
+        objects = json.loads(body)["objects"]
+    except (ValueError, KeyError, TypeError):
+        objects = None
+    with account.lock:
+        note("refusal.jsonl", {"status": problem.status, "objects": objects} | problem.document)
+
+
 def accept(headers, path, body):
     authenticate(headers, path, body)
     route = ROUTE.fullmatch(path)
@@ -196,13 +228,11 @@ def accept(headers, path, body):
     if len(body) > LARGEST_BODY:
         raise Problem(413, "Request Entity Too Large", f"more than {LARGEST_BODY} bytes")
     objects = objects_of(kind, body)
+    limit(kind, objects)
     with account.lock:
         account.take(kind, len(objects))
         count = purge(action, kind, objects) if network == "production" else 0
-        line = {"time": time.time(), "action": action, "type": kind, "network": network, "objects": objects,
-                "files": count}
-        with (HERE / "purge.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
+        note("purge.jsonl", {"action": action, "type": kind, "network": network, "objects": objects, "files": count})
     return {"detail": "Request accepted", "estimatedSeconds": 5}
 
 
@@ -223,6 +253,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self.say(201, accept(self.headers, self.path, body), {})
         except Problem as problem:
+            note_refusal(problem, body)
             self.say(problem.status, problem.document, problem.headers)
 
     def say(self, status, document, headers):

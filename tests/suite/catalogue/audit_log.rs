@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use firmament::{
     catalogue::{Actor, Audit, Catalogue, Written},
     domain::{
-        ProductSettings, Revision, Shown,
+        Action, ProductSettings, Revision, Shown,
         audit::{Chain, Head},
     },
 };
@@ -75,11 +75,11 @@ pub async fn an_entry_tells_who_from_where_and_what_it_replaced(catalogue: Arc<d
         channels: BTreeSet::from([firmament::domain::ChannelName::stable()]),
         ..Shown::default()
     };
-    let publishing = Audit { action: "image.publish", ..by.clone() }.showing(shown, &state);
+    let publishing = Audit { action: Action::ImagePublish, ..by.clone() }.showing(shown, &state);
     let offer = promote("stable", &[new.image.id], &[]);
     let state = done(catalogue.publish(&new, Some(&offer), product.revision, &publishing).await);
     let shown = Shown::release_and_offers(&state, &version("1.0.0"));
-    let recalling = Audit { action: "release.recall", ..by }.showing(shown, &state);
+    let recalling = Audit { action: Action::ReleaseRecall, ..by }.showing(shown, &state);
     let what = version("1.0.0");
     done(catalogue.recall(&name, &what, "burns", None, state.product.revision, &recalling).await);
 

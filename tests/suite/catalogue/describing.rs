@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use firmament::{
-    catalogue::{Audit, Catalogue, Description, Written},
+    catalogue::{Catalogue, Description, Written},
     domain::{Attachment, AttachmentKind, CveId, FileName, ProductState, Security, Severity, Shown},
     error::Kind,
 };
@@ -31,7 +31,7 @@ async fn describe(
 ) -> ProductState {
     let (product, at) = (&state.product.name, state.product.revision);
     let shown = Shown { release: Some(version("1.0.0")), notes: true, ..Shown::default() };
-    let audit = Audit { action: "release.x", ..audit("") }.showing(shown, state);
+    let audit = audit("release.notes").showing(shown, state);
     done(catalogue.describe(product, &version("1.0.0"), description, at, &audit).await)
 }
 

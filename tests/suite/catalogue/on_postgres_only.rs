@@ -1,10 +1,19 @@
 //! What only a server can show: other replicas, lost connections, a server that is away.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use firmament::{
+    bucket::{Bucket, DirectoryBucket},
     catalogue::{Catalogue, Heard, Listener, PostgresCatalogue, Reserved},
     error::Kind,
+    recovery::fsck::{self, Looking, Stores, fsck},
 };
 use sqlx::Connection;
 use tokio::{
@@ -15,7 +24,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Database, LEASE, audit_log, new_product, reservation};
+use super::{Database, LEASE, audit_log, new_image, new_product, publish, reservation};
 
 /// More than anything here takes; less than a listener's patience, unless a test sets that.
 const SOON: Duration = Duration::from_secs(5);
@@ -114,6 +123,8 @@ struct Proxy {
     address: SocketAddr,
     task: JoinHandle<()>,
     freeze: Arc<Notify>,
+    /// Bytes that the server has sent on connections that were closed.
+    sent: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -123,20 +134,24 @@ impl Proxy {
         let server = database.address();
         let freeze = Arc::new(Notify::new());
         let frozen = freeze.clone();
+        let sent = Arc::new(AtomicU64::new(0));
+        let count = sent.clone();
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((mut client, _)) = listener.accept().await {
                 let mut server = TcpStream::connect(&server).await.expect("the server answers");
-                let frozen = frozen.clone();
+                let (frozen, count) = (frozen.clone(), count.clone());
                 connections.spawn(async move {
                     tokio::select! {
-                        _either_has_closed = copy_bidirectional(&mut client, &mut server) => {}
+                        closed = copy_bidirectional(&mut client, &mut server) => {
+                            count.fetch_add(closed.map_or(0, |(_, sent)| sent), Ordering::Relaxed);
+                        }
                         () = frozen.notified() => std::future::pending().await,
                     }
                 });
             }
         });
-        Self { address, task, freeze }
+        Self { address, task, freeze, sent }
     }
 
     /// The connections that exist neither carry anything from now on nor close; new ones work.
@@ -156,6 +171,49 @@ impl Proxy {
         // One connection: it is the one that is waited for, never a second, new one that works.
         PostgresCatalogue::connect(&url, 1).expect("the URL is valid")
     }
+}
+
+/// What the server sends for this work.
+async fn sent_for(database: &Database, work: impl AsyncFnOnce(&PostgresCatalogue)) -> u64 {
+    let proxy = Proxy::start(database, "127.0.0.1:0").await;
+    let catalogue = proxy.catalogue(database);
+    work(&catalogue).await;
+    drop(catalogue);
+    crate::harness::eventually("the connection is closed", async || {
+        Some(proxy.sent.load(Ordering::Relaxed)).filter(|sent| *sent > 0)
+    })
+    .await
+}
+
+/// When a bucket is lost, all is missing: to read the product anew for each image would take the square of their number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fsck_reads_a_product_as_often_whatever_is_missing() {
+    const IMAGES: usize = 60;
+    let database = Database::create().await;
+    let catalogue: Arc<dyn Catalogue> = Arc::new(database.catalogue().await);
+    let product = new_product(&catalogue, "p").await;
+    for minor in 0..IMAGES {
+        let reservation = reservation(&product, &format!("1.{minor}.0"), "a.bin", &[]);
+        publish(&catalogue, &new_image(&reservation, None), None).await;
+    }
+    let once = sent_for(&database, async |catalogue| {
+        catalogue.product(&product.name).await.expect("works").expect("there");
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let bucket = Bucket::Directory(DirectoryBucket::open(folder.path()).await.expect("opens"));
+    let all = sent_for(&database, async |catalogue| {
+        let stores = Stores { catalogue, bucket: &bucket, backup: None };
+        let mut missing = 0;
+        let mut tell = |found: &fsck::Difference| {
+            missing += usize::from(found.kind == fsck::Kind::RowWithoutObject);
+        };
+        fsck(stores, Looking::default(), &mut tell).await.expect("works");
+        assert_eq!(missing, IMAGES);
+    })
+    .await;
+    assert!(all < 6 * once, "{all} bytes, where one reading of the product takes {once}");
+    database.drop().await;
 }
 
 #[tokio::test]

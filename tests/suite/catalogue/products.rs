@@ -91,3 +91,24 @@ pub async fn settings_come_back_exactly(catalogue: Arc<dyn Catalogue>) {
         assert_eq!((&put, &put.settings), (&read.product, settings));
     }
 }
+
+pub async fn short_links_that_were_given_out_are_remembered(catalogue: Arc<dyn Catalogue>) {
+    let name = product_name("thermo-x");
+    let settings = |delivery: serde_json::Value| ProductSettings {
+        delivery: serde_json::from_value(delivery).expect("fits"),
+        ..ProductSettings::default()
+    };
+    let direct = settings(serde_json::json!({}));
+    let put = async |given: &ProductSettings| {
+        catalogue.put_product(&name, given, &audit("x")).await.expect("works").0
+    };
+    assert_eq!(put(&direct).await.settings, direct);
+    let short = settings(serde_json::json!({ "link": "short" }));
+    assert_eq!(put(&short).await.settings, short);
+    let kept = put(&direct).await;
+    assert_eq!(kept.settings, settings(serde_json::json!({ "had_short_links": true })));
+    assert_eq!(put(&direct).await, kept, "said again, it changes nothing");
+    let read = catalogue.product(&name).await.expect("works").expect("exists");
+    assert_eq!(read.product, kept);
+    assert_eq!(put(&short).await.settings, short);
+}

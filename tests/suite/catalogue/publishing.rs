@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use chrono::SubsecRound;
 use firmament::{
     catalogue::{Audit, Catalogue, Reservation, Reserved, Written},
-    domain::{ChannelName, Facts, Revision, UpgradePath},
+    domain::{Action, ChannelName, Facts, Revision, UpgradePath},
     error::Kind,
 };
 use serde_json::json;
@@ -193,7 +193,7 @@ pub async fn the_audit_log_tells_who_did_what(catalogue: Arc<dyn Catalogue>) {
     let details = json!({"reason": "it's \"new\"", "count": u64::MAX, "list": [1.5, null, true]});
     let by_robot = Audit {
         actor: "robot".into(),
-        action: "image.publish",
+        action: Action::ImagePublish,
         version: Some(version("1.0.0")),
         channel: Some(ChannelName::stable()),
         details: details.clone(),

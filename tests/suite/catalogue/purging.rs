@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use firmament::{
-    catalogue::{Acceptance, AskedPurge, Catalogue, Promote, Written},
+    catalogue::{Acceptance, AskedPurge, Catalogue, Promote, Setback, Written},
     domain::{
         ChannelName, ProductName, Revision,
         purge::{PurgeAction, PurgeKind, PurgeState, PurgeTarget, WantedPurge},
@@ -25,6 +25,7 @@ fn asked(product: &str, revision: u64, action: PurgeAction, object: &str) -> Ask
             target: PurgeTarget { action, kind: PurgeKind::Url, object: object.to_owned() },
         },
         delay: Duration::ZERO,
+        again: None,
     }
 }
 
@@ -108,6 +109,42 @@ pub async fn a_purge_is_accepted_or_put_off(catalogue: Arc<dyn Catalogue>) {
     assert_eq!((counts.asked, counts.failed), (2, 1));
 }
 
+pub async fn a_purge_with_a_second_time_is_due_twice(catalogue: Arc<dyn Catalogue>) {
+    let mut wanted = ["soon", "later", "refused"].map(|object| asked("p", 1, PurgeAction::Delete, object));
+    wanted[0].again = Some(Duration::ZERO);
+    wanted[1].again = Some(Duration::from_secs(600));
+    wanted[2].again = Some(Duration::from_millis(1));
+    assert!(catalogue.ask_purges(Revision(0), Revision(1), &wanted).await.expect("works"));
+    let due = async || {
+        let due = catalogue.due_purges(10).await.expect("works");
+        let mut due: Vec<(String, Uuid)> =
+            due.into_iter().map(|purge| (purge.wanted.target.object, purge.id)).collect();
+        due.sort();
+        due
+    };
+    let first = due().await;
+    let names: Vec<&str> = first.iter().map(|(object, _)| object.as_str()).collect();
+    assert_eq!(names, ["later", "refused", "soon"]);
+    let [later, refused, soon] = [0, 1, 2].map(|at: usize| first[at].1);
+    catalogue.accept_purges(&[soon, later], &acceptance(0)).await.expect("works");
+    assert_eq!(due().await, [("refused".to_owned(), refused)], "accepted at its second time, and before it");
+
+    // Its second time is brought near.
+    catalogue.put_off_purges(&[later, soon], "busy", false, Duration::ZERO).await.expect("works");
+    catalogue.put_off_purges(&[refused], "refused", true, Duration::from_secs(600)).await.expect("works");
+    let told = async |object: &str| {
+        let all = catalogue.purges(None, None, 10).await.expect("works");
+        let purge = all.into_iter().find(|purge| purge.wanted.target.object == object).expect("there");
+        (purge.state, purge.attempts, purge.last_error)
+    };
+    assert_eq!(due().await, [("later".to_owned(), later)], "what was refused has its own time");
+    assert_eq!(told("later").await, (PurgeState::Done, 2, Some("busy".into())), "it stays accepted");
+    assert_eq!(told("soon").await, (PurgeState::Done, 1, None), "it has had its second time");
+    assert_eq!(catalogue.purge_counts().await.expect("works").asked, 0);
+    catalogue.accept_purges(&[later], &acceptance(0)).await.expect("works");
+    assert_eq!((due().await, told("later").await), (Vec::new(), (PurgeState::Done, 3, None)));
+}
+
 fn waiting(channel: &str, images: &[Uuid], withdraw: &[Uuid]) -> Promote {
     Promote { pending: true, ..promote(channel, images, withdraw) }
 }
@@ -130,12 +167,17 @@ pub async fn a_pending_promotion_waits_until_it_is_offered(catalogue: Arc<dyn Ca
     let [one] = catalogue.waiting().await.expect("works").try_into().expect("one waits");
     assert_eq!((one.image, one.due, one.attempts), (id, true, 0));
     let put_off = Duration::from_secs(600);
-    catalogue.keep_waiting(&product.name, &stable, &[id], "no\0 ETag", put_off).await.expect("works");
+    let setback = Setback { error: "no\0 ETag".into(), delay: put_off, tried: true };
+    catalogue.keep_waiting(&product.name, &stable, &[id], &setback).await.expect("works");
     let [one] = catalogue.waiting().await.expect("works").try_into().expect("one waits");
     assert_eq!((one.due, one.attempts), (false, 1));
     let state = state_of(&catalogue, &product.name).await;
     assert_eq!((state.pending[0].attempts, state.pending[0].last_error.as_deref()), (1, Some("no ETag")));
     assert_eq!(state.pending[0].withdraw, [gone]);
+    let setback = Setback { error: "after another".into(), delay: Duration::ZERO, tried: false };
+    catalogue.keep_waiting(&product.name, &stable, &[id], &setback).await.expect("works");
+    let [one] = catalogue.waiting().await.expect("works").try_into().expect("one waits");
+    assert_eq!((one.due, one.attempts), (true, 1), "it was not tried");
     assert_eq!(catalogue.revision().await.expect("works"), before, "an attempt is no change");
 
     let offer = promote("stable", &[id], &[gone]);
@@ -167,4 +209,81 @@ pub async fn a_recall_or_a_withdrawal_ends_the_waiting(catalogue: Arc<dyn Catalo
     let pending: Vec<Uuid> = state.pending.iter().map(|one| one.image).collect();
     assert_eq!(pending, [ids[0]]);
     assert!(state.promotions.is_empty() && state.withdrawn.is_empty());
+}
+
+pub async fn what_is_asked_for_anew_waits_anew(catalogue: Arc<dyn Catalogue>) {
+    let product = new_product(&catalogue, "p").await;
+    let (low, high) = (
+        new_image(&reservation(&product, "1.0.0", "a.bin", &[]), None),
+        new_image(&reservation(&product, "2.0.0", "a.bin", &[]), None),
+    );
+    let (id, gone) = (low.image.id, high.image.id);
+    publish(&catalogue, &high, Some(&promote("stable", &[gone], &[]))).await;
+    let state = publish(&catalogue, &low, Some(&waiting("stable", &[id], &[]))).await;
+    let first = state.pending[0].clone();
+    assert_eq!((first.allow_stranding, &first.reason), (false, &None));
+    let setback = Setback { error: "no".into(), delay: Duration::from_secs(600), tried: true };
+    let stable = ChannelName::stable();
+    catalogue.keep_waiting(&product.name, &stable, &[id], &setback).await.expect("works");
+
+    let anew = Promote {
+        allow_stranding: true,
+        reason: Some("it\0 bricks".into()),
+        ..waiting("stable", &[id], &[gone])
+    };
+    let revision = state.product.revision;
+    let state = done(catalogue.promote(&product.name, &anew, revision, &audit("channel.promote")).await);
+    let [pending] = &state.pending[..] else { panic!("{:?}", state.pending) };
+    assert!(pending.at > first.at && pending.attempts == 0 && pending.last_error.is_none(), "{pending:?}");
+    assert_eq!((&pending.withdraw[..], pending.allow_stranding), (&[gone][..], true));
+    assert_eq!(pending.reason.as_deref(), Some("it bricks"));
+    assert!(catalogue.waiting().await.expect("works")[0].due);
+
+    let ends = Promote { ends: vec![id], ..promote("stable", &[], &[]) };
+    let revision = state.product.revision;
+    let state = done(catalogue.promote(&product.name, &ends, revision, &audit("channel.promote")).await);
+    assert!(state.pending.is_empty() && state.is_promoted(gone, &stable) && state.withdrawn.is_empty());
+}
+
+pub async fn what_was_refused_waits_no_longer_and_is_seen(catalogue: Arc<dyn Catalogue>) {
+    let product = new_product(&catalogue, "p").await;
+    let new = [("1.0.0", "a.bin", "x"), ("1.0.0", "b.bin", "y")]
+        .map(|(version, file, hardware)| new_image(&reservation(&product, version, file, &[hardware]), None));
+    for image in &new {
+        publish(&catalogue, image, None).await;
+    }
+    let ids = [new[0].image.id, new[1].image.id];
+    let revision = revision_of(&catalogue, &product.name).await;
+    let asked = waiting("stable", &ids, &[]);
+    let state = done(catalogue.promote(&product.name, &asked, revision, &audit("channel.promote")).await);
+    assert_eq!(state.pending.len(), 2);
+    assert_eq!(state.pending[0].at, state.pending[1].at, "asked for together");
+
+    let (stable, action) = (ChannelName::stable(), audit("channel.refuse"));
+    let refuse = async |judged_at| {
+        catalogue.refuse_waiting(&product.name, (&stable, &ids[..1]), "too\0 long", judged_at, &action).await
+    };
+    assert_eq!(refuse(revision).await.expect("works"), Written::Stale);
+    let refused = done(refuse(state.product.revision).await);
+    assert_eq!(refused, state_of(&catalogue, &product.name).await);
+    assert!(refused.product.revision > state.product.revision);
+    let pending: Vec<Uuid> = refused.pending.iter().map(|one| one.image).collect();
+    assert_eq!(pending, ids[1..]);
+    let [one] = &refused.refused[..] else { panic!("{:?}", refused.refused) };
+    assert_eq!((one.image, &one.channel, one.why.as_str()), (ids[0], &stable, "too long"));
+    assert!(one.at >= one.asked_at && one.asked_at == state.pending[0].at);
+    assert_eq!(catalogue.waiting().await.expect("works").len(), 1);
+
+    // Asked for again it waits again, and is refused no more.
+    let again = waiting("stable", &ids[..1], &[]);
+    let revision = refused.product.revision;
+    let state = done(catalogue.promote(&product.name, &again, revision, &audit("channel.promote")).await);
+    assert!(state.refused.is_empty() && state.pending.len() == 2);
+    done(refuse(state.product.revision).await);
+    let judged_at = revision_of(&catalogue, &product.name).await;
+    let recalled = catalogue
+        .recall(&product.name, &version("1.0.0"), "bad", None, judged_at, &audit("release.recall"))
+        .await;
+    let Ok(Written::Done(state)) = recalled else { panic!("{recalled:?}") };
+    assert!(state.refused.is_empty() && state.pending.is_empty());
 }

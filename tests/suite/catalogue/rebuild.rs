@@ -58,7 +58,7 @@ pub async fn a_product_comes_back_as_it_was_told(catalogue: Arc<dyn Catalogue>) 
     let removed = state.releases[0].images[0].id;
     assert!(wanted.iter().all(|copy| copy.image != removed) && !wanted.is_empty(), "{wanted:?}");
     // Its removed image still has an object, as far as anybody knows.
-    assert_eq!(catalogue.removed(10).await.expect("works").len(), 1);
+    assert_eq!(catalogue.removed(None, 10).await.expect("works").len(), 1);
 }
 
 pub async fn a_product_that_is_there_is_left_alone(catalogue: Arc<dyn Catalogue>) {

@@ -73,11 +73,11 @@ pub async fn removing_on_old_facts_is_stale(catalogue: Arc<dyn Catalogue>) {
 
 pub async fn removed_objects_are_told_until_they_are_gone(catalogue: Arc<dyn Catalogue>) {
     let (product, first, second) = two_images(&catalogue).await;
-    assert_eq!(catalogue.removed(10).await.expect("works"), []);
+    assert_eq!(catalogue.removed(None, 10).await.expect("works"), []);
     assert!(!catalogue.object_is_gone(first.image.id).await.expect("works"), "it is not removed");
     remove(&catalogue, &product, &[first.image.id]).await;
     let state = remove(&catalogue, &product, &[second.image.id]).await;
-    let removed = catalogue.removed(10).await.expect("works");
+    let removed = catalogue.removed(None, 10).await.expect("works");
     assert_eq!(
         removed.iter().map(|removed| removed.image).collect::<Vec<_>>(),
         [first.image.id, second.image.id]
@@ -86,10 +86,14 @@ pub async fn removed_objects_are_told_until_they_are_gone(catalogue: Arc<dyn Cat
     assert_eq!((told.product.as_str(), told.filename.as_str()), ("p", "b.bin"));
     assert_eq!((&told.version, told.size, told.sha256), (&version("1.1.0"), 5_000_000_000, [0xff; 32]));
     assert_eq!(Some(told.removed_at), state.image(second.image.id).expect("there").1.removed_at);
-    assert_eq!(catalogue.removed(1).await.expect("works").len(), 1);
+    assert_eq!(catalogue.removed(None, 1).await.expect("works").len(), 1);
+    for (after, behind) in [(None, &removed[..]), (Some(0), &removed[1..]), (Some(1), &[])] {
+        let after = after.map(|index: usize| removed[index].at());
+        assert_eq!(catalogue.removed(after, 10).await.expect("works"), behind);
+    }
     assert!(catalogue.object_is_gone(first.image.id).await.expect("works"));
     assert!(!catalogue.object_is_gone(first.image.id).await.expect("works"), "it was noted");
-    let removed = catalogue.removed(10).await.expect("works");
+    let removed = catalogue.removed(None, 10).await.expect("works");
     assert_eq!(removed.iter().map(|removed| removed.image).collect::<Vec<_>>(), [second.image.id]);
     assert_eq!(revision_of(&catalogue, &product.name).await, state.product.revision, "a note is no change");
 }

@@ -136,16 +136,21 @@ pub async fn remove(settings: &S3Settings, key: &str) {
 
 /// Changes an object's bytes behind our back, and nothing else of it.
 pub async fn damage(settings: &S3Settings, key: &str) {
-    let about = head(settings, key).await.expect("there");
     let mut bytes = get(settings, key).await.expect("there").to_vec();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
+    replace(settings, key, &bytes).await;
+}
+
+/// Gives an object other bytes, with what is there of metadata.
+pub async fn replace(settings: &S3Settings, key: &str, bytes: &[u8]) {
+    let about = head(settings, key).await.expect("there");
     let put = plain_client(settings).put_object().bucket(&settings.name).key(key);
     put.set_metadata(about.metadata)
         .set_content_type(about.content_type)
         .set_cache_control(about.cache_control)
         .set_content_disposition(about.content_disposition)
-        .body(bytes.into())
+        .body(bytes.to_vec().into())
         .send()
         .await
         .expect("put");

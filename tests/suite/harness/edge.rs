@@ -91,14 +91,40 @@ impl Edge {
         self.read("purge.jsonl")
     }
 
+    /// The requests to its purge API that it refused, oldest first.
+    pub fn refusals(&self) -> Vec<Value> {
+        self.read("refusal.jsonl")
+    }
+
+    /// Takes the right to purge from the account's client, or gives it back.
+    pub fn grant(&self, granted: bool) {
+        let file = self.file("ungranted");
+        if granted { std::fs::remove_file(file) } else { std::fs::write(file, "") }.expect("writable");
+    }
+
+    /// Makes its purge API say that the account has used up what it may, and when to come back; `None` = it has not.
+    pub fn limit(&self, seconds: Option<u32>) {
+        let file = self.file("limited");
+        match seconds {
+            // In one step: it is read at any time.
+            Some(seconds) => std::fs::write(self.file("limited.new"), seconds.to_string())
+                .and_then(|()| std::fs::rename(self.file("limited.new"), file)),
+            None => std::fs::remove_file(file),
+        }
+        .expect("writable");
+    }
+
     /// The requests of clients that have ended, in the form of DataStream 2. The last ones come a little later.
     pub fn access_log(&self) -> PathBuf {
-        Path::new(&self.variables["DIR"]).join("access.jsonl")
+        self.file("access.jsonl")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        Path::new(&self.variables["DIR"]).join(name)
     }
 
     fn read(&self, file: &str) -> Vec<Value> {
-        let text =
-            std::fs::read_to_string(Path::new(&self.variables["DIR"]).join(file)).expect("it is there");
+        let text = std::fs::read_to_string(self.file(file)).expect("it is there");
         text.lines().map(|line| serde_json::from_str(line).expect("one document a line")).collect()
     }
 }

@@ -4,6 +4,7 @@
 //! - [`stores`]: the embedded default, or a PostgreSQL database and an S3 bucket, and a look into both
 //! - [`proxy`]: a TCP proxy that can be cut or hung
 //! - [`edge`]: a CDN edge before the bucket, and its purge API
+//! - [`faulty`]: a CDN edge that serves wrongly
 //! - [`link`]: a link to several replicas that drops
 //! - [`client`]: HTTP, as a publisher and as a device
 //! - [`tus`]: tus 1.0, by hand
@@ -21,6 +22,7 @@ pub mod backup;
 pub mod client;
 pub mod command;
 pub mod edge;
+pub mod faulty;
 pub mod link;
 pub mod proxy;
 pub mod raw;

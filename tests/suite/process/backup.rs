@@ -184,7 +184,10 @@ async fn without_a_backup_the_commands_say_what_to_set() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deletion_reaches_the_backup_after_the_hold_only() {
-    use firmament::{catalogue::Audit, domain::ProductName};
+    use firmament::{
+        catalogue::Audit,
+        domain::{Action, ProductName},
+    };
 
     let (backend, place) = (Backend::production().await, Place::same_store());
     let server = place.on(Server::builder(&backend)).start().await;
@@ -196,7 +199,7 @@ async fn a_deletion_reaches_the_backup_after_the_hold_only() {
     let state = catalogue.product(&name).await.expect("answers").expect("there");
     let ids = state.releases.iter().flat_map(|release| &release.images).map(|image| image.id);
     let ids: Vec<_> = ids.collect();
-    let audit = Audit { actor: "tester".into(), action: "image.remove", ..Audit::default() };
+    let audit = Audit { actor: "tester".into(), action: Action::ImageRemove, ..Audit::default() };
     catalogue.remove(&name, &ids, state.product.revision, &audit).await.expect("removed");
     for (key, _) in &images {
         remove(&settings(), key).await;

@@ -1,7 +1,7 @@
 //! Objects that are damaged or lost behind our back: healed from the good side, never the other way round.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -102,6 +102,147 @@ async fn firmament_put(key: &str, bytes: &bytes::Bytes) {
         .send()
         .await
         .expect("put");
+}
+
+/// A gateway before the store that answers 500 to a read of these keys, until something is stored there.
+async fn unreadable_until_stored(keys: &[&str]) -> (Gateway, Arc<Mutex<Vec<String>>>) {
+    let bad = Arc::new(Mutex::new(keys.iter().map(|key| format!("/{key}")).collect::<Vec<_>>()));
+    let list = Arc::clone(&bad);
+    let upstream = settings().endpoint.trim_start_matches("http://").to_owned();
+    let gateway = Gateway::start(upstream, move |head| {
+        let mut list = list.lock().expect("no holder panics");
+        let asks = |key: &String| head.lines().next().is_some_and(|line| line.contains(key.as_str()));
+        if stores(head) {
+            list.retain(|key| !asks(key));
+        }
+        match head.starts_with("GET ") && list.iter().any(asks) {
+            true => Answer::Text(
+                "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                    .to_owned(),
+            ),
+            false => Answer::PassOn,
+        }
+    })
+    .await;
+    (gateway, bad)
+}
+
+/// Whether this request makes an object visible.
+fn stores(head: &str) -> bool {
+    let line = head.lines().next().unwrap_or_default();
+    line.starts_with("PUT ") && !line.contains("partNumber=")
+        || line.starts_with("POST ") && line.contains("uploadId=")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_bucket_cannot_read_is_replaced_after_some_passes() {
+    let backend = Backend::production().await;
+    let server = Place::same_store().on(Server::builder(&backend)).start().await;
+    let images = publish(&server, &product_name()).await;
+    eventually("all is copied", async || (status(&server).await["lag"]["objects"] == 0).then_some(())).await;
+    let home = server.home().clone();
+    server.terminate().await;
+    // One in one part, and one in several.
+    let (gateway, bad) = unreadable_until_stored(&[&images[0].0, &images[1].0]).await;
+    let place = quick(Place::same_store()).set("BUCKET__ENDPOINT", &gateway.endpoint());
+    let server = place.on(Server::builder(&backend).at_home_of(&home)).start().await;
+    server.logged("it could not be read in 3 passes").await;
+    eventually("replaced", async || bad.lock().expect("no holder panics").is_empty().then_some(())).await;
+    complete(&server).await;
+    for (key, bytes) in &images {
+        assert!(get(&settings(), key).await.as_ref() == Some(bytes), "{key}");
+        place.holds(&backend, &server, key, bytes).await;
+    }
+    let heads = gateway.heads();
+    let first = heads.iter().position(|head| stores(head) && head.contains(&images[0].0)).expect("stored");
+    let looks = |head: &&String| head.starts_with("HEAD ") && head.contains(&images[0].0);
+    let before = heads[..first].iter().filter(looks).count();
+    assert!(before >= 3, "it was replaced after {before} looks");
+    let deletes = |head: &String| head.starts_with("DELETE ") && head.contains(&images[0].0);
+    assert!(!heads.iter().any(deletes), "nothing may be deleted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_replaced_while_a_whole_bucket_cannot_be_read() {
+    let backend = Backend::production().await;
+    let server = Place::same_store().on(Server::builder(&backend)).start().await;
+    let images = publish(&server, &product_name()).await;
+    eventually("all is copied", async || (status(&server).await["lag"]["objects"] == 0).then_some(())).await;
+    let home = server.home().clone();
+    server.terminate().await;
+    let keys: Vec<&str> = images.iter().map(|(key, _)| key.as_str()).collect();
+    let (gateway, bad) = unreadable_until_stored(&keys).await;
+    let place = quick(Place::same_store()).set("BUCKET__ENDPOINT", &gateway.endpoint());
+    let server = place.on(Server::builder(&backend).at_home_of(&home)).start().await;
+    // Each pass looks at an object once before it reads it.
+    eventually("more passes than are needed", async || {
+        let heads = gateway.heads();
+        let looks =
+            |key: &str| heads.iter().filter(|head| head.starts_with("HEAD ") && head.contains(key)).count();
+        keys.iter().all(|key| looks(key) >= 5).then_some(())
+    })
+    .await;
+    let replaced = || {
+        let of_an_image = |head: &String| keys.iter().any(|key| head.contains(key));
+        gateway.heads().into_iter().find(|head| stores(head) && of_an_image(head))
+    };
+    assert_eq!(replaced(), None);
+    assert_eq!(status(&server).await["damaged_in_bucket"], 0);
+    bad.lock().expect("no holder panics").clear();
+    complete(&server).await;
+    assert_eq!(replaced(), None, "there was nothing to mend");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_directory_cannot_read_is_replaced() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let (backend, place) = (Backend::Embedded, quick(Place::directory(folder.path())));
+    let server = place.on(Server::builder(&backend)).start().await;
+    let images = publish(&server, &product_name()).await;
+    complete(&server).await;
+    // Opening it fails with ELOOP, for root too.
+    let file = folder.path().join("objects").join(&images[0].0);
+    std::fs::remove_file(&file).expect("there");
+    std::os::unix::fs::symlink(&file, &file).expect("made");
+    eventually("replaced", async || {
+        (place.bytes(&images[0].0).await.as_ref() == Some(&images[0].1)).then_some(())
+    })
+    .await;
+    server.logged("it could not be read in 3 passes").await;
+    complete(&server).await;
+}
+
+/// What waits to be read for the first time comes first, and must not keep what is due from being read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_healed_keeps_nothing_else_from_it() {
+    let (backend, place) = (Backend::production().await, Place::same_store());
+    let start = async |place: &Place, home: Option<&Server>| {
+        let builder = Server::builder(&backend);
+        let builder = match home {
+            Some(server) => builder.at_home_of(server.home()),
+            None => builder,
+        };
+        place.on(builder).start().await
+    };
+    let server = start(&quick(place.clone()), None).await;
+    let known = publish(&server, &product_name()).await;
+    complete(&server).await;
+    server.signal("KILL");
+    // Copies are made, and with a period of weeks the next pass of the scrub is a minute away.
+    let server = start(&place, Some(&server)).await;
+    let unread = publish(&server, &product_name()).await;
+    eventually("all is copied", async || (status(&server).await["lag"]["objects"] == 0).then_some(())).await;
+    assert_eq!(status(&server).await["scrub"]["unread"], unread.len(), "none of them was read");
+    server.signal("KILL");
+    damage(&settings(), &unread[0].0).await;
+    damage(&backup_settings(), &unread[0].0).await;
+    damage(&backup_settings(), &known[0].0).await;
+    let server = start(&quick(place), Some(&server)).await;
+    eventually("what is due is healed", async || {
+        (get(&backup_settings(), &known[0].0).await.as_ref() == Some(&known[0].1)).then_some(())
+    })
+    .await;
+    server.logged("it cannot be healed").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

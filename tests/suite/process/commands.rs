@@ -56,6 +56,9 @@ async fn check_config_names_what_is_wrong_and_hides_what_is_secret() {
         assert!(refused.stderr.contains(word), "{word}: {}", refused.stderr);
     }
     let file = home.path().join("settings.toml");
+    std::fs::write(&file, "[device.g2o]\nkeys = { k1 = \"0123456789abcdefghijklmn\" }\n").expect("writable");
+    let warned = run(home.path(), &["check-config", "--config", "settings.toml"], &[]).await.expect(0);
+    assert!(warned.stderr.contains("warning: device.public_url is not set"), "{}", warned.stderr);
     std::fs::write(&file, "[publisher]\nlisten = \"127.0.0.1:0\"\nmax_upload = 3\n").expect("writable");
     let wrong = run(home.path(), &["check-config", "--config", "settings.toml"], &[]).await.expect(1);
     assert!(wrong.stderr.contains("max_upload"), "{}", wrong.stderr);

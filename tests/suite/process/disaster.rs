@@ -260,6 +260,70 @@ async fn without_manifests_the_images_come_back_and_are_offered_to_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_rebuild_is_repeated_and_a_catalogue_that_went_on_is_refused() {
+    let backend = Backend::Embedded;
+    let products = [product_name(), product_name()];
+    let server = Server::start(&backend).await;
+    for product in &products {
+        server.publisher().create(product).await;
+        let upload = server.publisher().upload(product, "1.0.0").channel("stable");
+        upload.send(content(5000, 3)).await.expect(201);
+    }
+    told(&backend, &server, &products).await;
+    let (home, data) = (server.home().clone(), server.data_dir());
+    server.terminate().await;
+    let bucket = backend.bucket(&data).await;
+    // The first has no manifest. The second is not there at first: a rebuild that is interrupted has not come to it.
+    let mut second = None;
+    for name in bucket.manifests().await.expect("lists") {
+        let newest = bucket.manifest(&name).await.expect("whole").expect("there");
+        if name.product.as_str() == products[1]
+            && second.as_ref().is_none_or(|(other, _)| name.revision > *other)
+        {
+            second = Some((name.revision, newest));
+        }
+        bucket.remove_manifest(&name).await.expect("removed");
+    }
+    let (there, aside) = (data.join("bucket/objects").join(&products[1]), data.join("aside"));
+    std::fs::rename(&there, &aside).expect("moved");
+    for file in ["catalogue.sqlite", "catalogue.sqlite-wal", "catalogue.sqlite-shm", "snapshot"] {
+        let _ = std::fs::remove_file(data.join(file));
+    }
+    let rebuild =
+        async || operate(&backend, home.path(), &["catalogue", "rebuild", "--from", "bucket"]).await;
+    let first = rebuild().await.expect(0);
+    assert!(first.stdout.contains("rebuilt 1 products"), "{}", first.stdout);
+    std::fs::rename(&aside, &there).expect("moved");
+    bucket.put_manifest(&second.expect("found").1).await.expect("written");
+    let repeated = rebuild().await.expect(0);
+    assert!(repeated.stdout.contains("rebuilt 1 products"), "{}", repeated.stdout);
+    assert!(repeated.stdout.contains("1 products were there"), "{}", repeated.stdout);
+    let revision =
+        async || backend.catalogue(&data).await.revision().await.expect("the catalogue can be read");
+    let before = revision().await;
+    // What is there is left as it is.
+    let again = rebuild().await.expect(0);
+    assert!(again.stdout.contains("2 products were there"), "{}", again.stdout);
+    assert_eq!(revision().await, before);
+    let server = Server::builder(&backend).at_home_of(&home).start().await;
+    assert_eq!(
+        server.device().offer(&products[0], "0.1.0").await,
+        None,
+        "no manifest told that it is offered"
+    );
+    assert!(server.device().offer(&products[1], "0.1.0").await.is_some());
+    // Somebody works with it, and the bucket knows nothing of that.
+    server.publisher().promote(&products[0], "1.0.0", "stable").await.expect(200);
+    told(&backend, &server, &products).await;
+    server.terminate().await;
+    for name in bucket.manifests().await.expect("lists") {
+        bucket.remove_manifest(&name).await.expect("removed");
+    }
+    let refused = rebuild().await.expect(1);
+    assert!(refused.stderr.contains("the catalogue is not empty"), "{}", refused.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_manifest_ends_the_rebuild_unless_an_older_one_is_allowed() {
     let backend = Backend::Embedded;
     let product = product_name();

@@ -166,10 +166,52 @@ async fn logs_are_counted_once_by_day_and_image_and_keep_nothing_private() {
         [logs.server(&backend).at_home_of(&home).start().await, logs.server(&backend).start().await];
     logs.put("2026/11/24/ak-3-1-x.gz", gzip(&line("l", &old, json!({})))).await;
     counted(&one, &product, 6).await;
+    // What another life or another replica has counted is doubled now, in one more object.
+    let doubled = [line("l", &old, json!({})), line("a", &new, json!({})), line("m", &old, json!({}))];
+    logs.put("2026/11/24/ak-4-1-x", doubled.concat().into_bytes()).await;
+    counted(&one, &product, 7).await;
     let token = ["--server", &other.publisher().base, "--token", &other.publisher().token].map(str::to_owned);
     let token: Vec<&str> = token.iter().map(String::as_str).collect();
     let list = downloads(&other, &product, &token).await;
     assert_eq!(list["downloads"].as_array().map(Vec::len), Some(3), "{list}");
+}
+
+/// Each log repeats half of the one before it, as when the CDN is told that a delivery failed that did not.
+#[tokio::test(flavor = "multi_thread")]
+async fn doubled_lines_count_once_however_often_the_reader_is_killed() {
+    const LOGS: u64 = 24;
+    let backend = Backend::production().await;
+    let logs = Logs::of(&backend);
+    let mut server = logs.server(&backend).start().await;
+    let (publisher, product) = (server.publisher(), product_name());
+    publisher.create(&product).await;
+    publisher.upload(&product, "1.0.0").send(content(1000, 970)).await.expect(201);
+    let path = format!("/{product}/1.0.0/app.bin");
+    for log in 0..LOGS {
+        let requests = (log * 100)..(log * 100 + 200);
+        let text: String = requests.map(|request| line(&format!("r{request}"), &path, json!({}))).collect();
+        // Not in the order of their times.
+        logs.put(&format!("{:02}.gz", log * 7 % LOGS), gzip(&text)).await;
+    }
+    let all = LOGS * 100 + 100;
+    let sum = |list: &Value| list["downloads"][0]["completed"].as_u64().unwrap_or(0);
+    let mut before = 0;
+    for _ in 0..6 {
+        before = eventually("progress", async || {
+            let now = sum(&downloads(&server, &product, &[]).await);
+            (now > before || now == all).then_some(now)
+        })
+        .await;
+        let home = server.home().clone();
+        server.kill();
+        server = logs.server(&backend).at_home_of(&home).start().await;
+    }
+    let list = counted(&server, &product, all).await;
+    assert_eq!(list["downloads"][0]["bytes"], 1000 * all, "{list}");
+    // What was delivered before all these lives, after them.
+    let text: String = (0..all + 1).map(|request| line(&format!("r{request}"), &path, json!({}))).collect();
+    logs.put("again.gz", gzip(&text)).await;
+    counted(&server, &product, all + 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

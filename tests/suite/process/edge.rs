@@ -1,5 +1,5 @@
-//! What stands before the device listener: load balancers, caches, TLS, and clients that ask too much. Real ones: HAProxy,
-//! nginx, curl and openssl.
+//! What stands before the device listener: load balancers, TLS, and clients that ask too much. Real ones: HAProxy, curl and
+//! openssl. Caches are in [`super::edge_cache`].
 
 use std::{
     net::TcpListener,
@@ -13,7 +13,10 @@ use std::{
 };
 
 use http::Method;
-use tokio::process::{Child, Command};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::{Child, Command},
+};
 
 use crate::harness::{Backend, Raw, Server, client::fetch, content, eventually, product_name};
 
@@ -30,7 +33,7 @@ pub(super) fn text(bytes: &[u8]) -> String {
 }
 
 /// Starts a program that stays in the foreground, and waits until its port answers.
-async fn start(program: &str, arguments: &[&str], port: u16) -> Child {
+pub async fn start(program: &str, arguments: &[&str], port: u16) -> Child {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     let child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}; tests/run installs it"));
@@ -38,7 +41,7 @@ async fn start(program: &str, arguments: &[&str], port: u16) -> Child {
     child
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
 }
 
@@ -71,6 +74,39 @@ pub(super) async fn certificate(folder: &Path, name: &str) -> (String, String) {
     .await;
     assert!(made.status.success(), "{}", text(&made.stderr));
     (certificate, key)
+}
+
+/// A connection with TLS that is kept, by openssl.
+struct Kept {
+    child: Child,
+}
+
+impl Kept {
+    async fn open(address: &str) -> Self {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-quiet", "-connect", address]).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let child = command.spawn().unwrap_or_else(|error| panic!("openssl: {error}; tests/run installs it"));
+        Self { child }
+    }
+
+    /// Asks and reads the header and what there is of the body; nothing if the connection has ended.
+    async fn ask(&mut self, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let input = self.child.stdin.as_mut().expect("piped");
+        input.write_all(request.as_bytes()).await.expect("openssl reads");
+        let (output, mut answer) = (self.child.stdout.as_mut().expect("piped"), Vec::new());
+        let whole = async {
+            while !answer.ends_with(b"}") {
+                match output.read_u8().await {
+                    Ok(byte) => answer.push(byte),
+                    Err(_) => break,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), whole).await.expect("an answer, or the end");
+        text(&answer)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +153,9 @@ async fn tls_reloads_its_certificate_and_resumes_on_any_replica() {
         assert!(again.contains("Reused, ") && again.contains("200 OK"), "{version}: {again}");
     }
 
-    // A new certificate is shown to new connections; the old one is no longer.
+    // A new certificate is shown to new connections; the old one is no longer, but who has a connection keeps it.
+    let mut kept = Kept::open(&address(&one)).await;
+    assert!(kept.ask("/livez").await.contains(" 200 OK"));
     let (changed, changed_key) = certificate(folder.path(), "second").await;
     std::fs::rename(&changed_key, &key_file).expect("renamed");
     std::fs::copy(&changed, &certificate_file).expect("copied");
@@ -126,10 +164,12 @@ async fn tls_reloads_its_certificate_and_resumes_on_any_replica() {
         answer.status.success().then_some(())
     })
     .await;
+    assert!(kept.ask("/livez").await.contains(" 200 OK"), "the connection from before");
     // One that is damaged changes nothing.
     std::fs::write(&certificate_file, "nothing").expect("written");
     one.logged("first.crt").await;
     assert!(run("curl", &["-sS", "--cacert", &changed, &livez]).await.status.success());
+    assert!(kept.ask("/livez").await.contains(" 200 OK"), "the connection from before");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,71 +285,4 @@ async fn a_rolling_restart_behind_haproxy_fails_no_request() {
         client.await.expect("no check failed");
     }
     assert!(asked.load(Ordering::Relaxed) > 500, "{asked:?}");
-}
-
-/// nginx keeps what may be kept: many checks of few questions are few for us.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cache_in_front_absorbs_the_fleet() {
-    const QUESTIONS: usize = 20;
-    const CHECKS: usize = 100_000;
-    const AT_ONCE: usize = 100;
-    let server = Server::builder(&Backend::Embedded).set("DEVICE__CACHE_LIFETIME", "10m").start().await;
-    let publisher = server.publisher();
-    publisher.create("p").await;
-    publisher.upload("p", "1.0.0").channel("stable").send(content(1000, 901)).await.expect(201);
-    eventually("the offer", async || server.device().offer("p", "0.1.0").await).await;
-    let (folder, port) = (tempfile::tempdir().expect("a temporary directory"), free_port());
-    let here = folder.path().display();
-    let config = folder.path().join("nginx.conf");
-    let text = format!(
-        "daemon off; pid {here}/pid; error_log {here}/error.log; events {{}}\n\
-         http {{ access_log off; client_body_temp_path {here}/a; fastcgi_temp_path {here}/b; uwsgi_temp_path {here}/c;\n \
-         scgi_temp_path {here}/d; proxy_temp_path {here}/e; keepalive_requests 1000000;\n \
-         proxy_cache_path {here}/cache keys_zone=checks:1m;\n \
-         server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {}; proxy_cache checks; proxy_cache_lock on;\n \
-         proxy_set_header Host fw.example.com; }} }} }}\n",
-        server.device().base
-    );
-    std::fs::write(&config, text).expect("written");
-    let (config, errors) =
-        (config.display().to_string(), folder.path().join("start.log").display().to_string());
-    let _nginx = start("nginx", &["-c", &config, "-e", &errors], port).await;
-    let counted = async || {
-        let of = async |answer: &str| {
-            publisher.metric(&format!("firmament_checks_total{{answer=\"{answer}\"}}")).await
-        };
-        of("update").await + of("up_to_date").await
-    };
-    let before = counted().await;
-    let base = format!("http://127.0.0.1:{port}");
-    let clients = (0..4).map(|_| {
-        let base = base.clone();
-        tokio::spawn(async move {
-            let mut raw = Raw::connect(&base).await;
-            for batch in 0..CHECKS / 4 / AT_ONCE {
-                // HEAD, so that every answer ends with its header.
-                let requests: String = (0..AT_ONCE)
-                    .map(|at| {
-                        let question = (batch * AT_ONCE + at) % QUESTIONS;
-                        // Half of them have something newer.
-                        let version = format!("{}.0.{question}", question % 2);
-                        format!("HEAD /v1/check?product=p&version={version} HTTP/1.1\r\nHost: a\r\n\r\n")
-                    })
-                    .collect();
-                raw.say(&requests).await;
-                for _ in 0..AT_ONCE {
-                    let head = raw.head().await;
-                    assert!(head.starts_with("HTTP/1.1 20"), "{head}");
-                }
-            }
-        })
-    });
-    for client in clients.collect::<Vec<_>>() {
-        client.await.expect("every check is answered");
-    }
-    let reached = counted().await - before;
-    assert!(
-        (QUESTIONS as f64..=2.0 * QUESTIONS as f64).contains(&reached),
-        "{reached} of {CHECKS} reached us"
-    );
 }

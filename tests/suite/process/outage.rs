@@ -1,6 +1,7 @@
 //! Database and bucket away: devices do not notice, publishers are told to come back, and all of it recovers alone.
 
 use bytes::Bytes;
+use firmament::jobs::keeper;
 use http::Method;
 
 use crate::harness::{
@@ -157,6 +158,51 @@ async fn a_new_replica_without_a_database_waits_for_it() {
     stores.postgres_proxy().restore();
     eventually("ready", async || (device.ready().await.0 == 200).then_some(())).await;
     device.check("product=p&version=1.0.0").await.problem(404);
+}
+
+/// What is on disk is damaged, or from another version of the program, and the database is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_with_an_unusable_snapshot_waits_for_the_database() {
+    let backend = Backend::behind_proxies().await;
+    let stores = backend.stores();
+    let server = Server::start(&backend).await;
+    let (product, home, kept) = (product_name(), server.home().clone(), server.data_dir().join("snapshot"));
+    server.publisher().create(&product).await;
+    server.publisher().upload(&product, "1.0.0").channel("stable").send(content(1000, 64)).await.expect(201);
+    let whole = eventually("the snapshot on disk", async || {
+        let bytes = std::fs::read(&kept).ok()?;
+        String::from_utf8_lossy(&bytes).contains(&format!("{product}/1.0.0/")).then_some(bytes)
+    })
+    .await;
+    server.terminate().await;
+    let mut flipped = whole.clone();
+    *flipped.last_mut().expect("it is not empty") ^= 1;
+    let format = b"firmament-snapshot-";
+    assert!(whole.starts_with(format));
+    let by_another = [&format[..], b"0", &whole[format.len() + 1..]].concat();
+    for (unusable, level, word) in [
+        (&flipped[..], "ERROR", "checksum does not fit"),
+        (&whole[..whole.len() / 2], "ERROR", "checksum does not fit"),
+        (&by_another[..], "WARN", "another version of firmament"),
+    ] {
+        std::fs::write(&kept, unusable).expect("writable");
+        stores.postgres_proxy().cut().await;
+        let server = Server::builder(&backend).at_home_of(&home).not_ready().start().await;
+        let said = server.logged(word).await;
+        assert!(said.contains(level), "{said}");
+        let device = server.device();
+        let (status, health) = device.ready().await;
+        assert_eq!((status, &health["status"]), (503, &"starting".into()), "{word}");
+        let check = device.check(&format!("product={product}&version=0.1.0")).await;
+        check.problem(429);
+        assert!(!check.header("retry-after").is_empty());
+        assert_eq!(std::fs::read(&kept).expect("there"), unusable, "nothing is written over what nobody has");
+        stores.postgres_proxy().restore();
+        eventually("ready", async || (device.ready().await.0 == 200).then_some(())).await;
+        assert_eq!(device.offer(&product, "0.1.0").await.expect("an offer").version, "1.0.0");
+        eventually("a whole snapshot", async || keeper::read(&kept).ok().flatten()).await;
+        server.terminate().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -107,3 +107,88 @@ async fn failures_are_counted_and_others_servers_left_alone() {
     let gone = simulate(&device, "").await.expect(2);
     assert!(gone.stderr.contains("firmament serve"), "{}", gone.stderr);
 }
+
+/// The first look, too, asks the addresses that were judged, and no proxy that the environment names.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_proxy_comes_between() {
+    let server = Server::builder(&Backend::Embedded).start().await;
+    server.publisher().create("p").await;
+    let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let asked_at = proxy.local_addr().expect("bound");
+    let asked = tokio::spawn(async move { proxy.accept().await.map(drop) });
+    // Loopback by its address only: by its text it might be anywhere.
+    let url = server.device().base.replace("127.0.0.1", "127.1");
+    let words = format!("simulate --product p --version 1.0.0 --devices 1 --for 100ms --server {url}");
+    let proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
+        .map(|name| (name.to_owned(), format!("http://{asked_at}")));
+    run(server.home().path(), &words.split_whitespace().collect::<Vec<_>>(), &proxies).await.expect(0);
+    assert!(!asked.is_finished(), "the proxy was asked");
+}
+
+/// As many as want to ask more than they may: told to come back, and counted so; nothing fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_beyond_the_limit_is_told_to_wait_and_nobody_fails() {
+    let server = Server::builder(&Backend::Embedded)
+        .set("DEVICE__POLL_INTERVAL", "2s")
+        .set("DEVICE__RATE_LIMIT__PER_SECOND", "40")
+        .set("DEVICE__RATE_LIMIT__BURST", "40")
+        .start()
+        .await;
+    server.publisher().create("p").await;
+    let watched = async {
+        let mut looks = 0;
+        loop {
+            let (status, health) = server.device().ready().await;
+            assert_eq!(status, 200, "after {looks} looks: {health}");
+            looks += 1;
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let words = "simulate --product p --version 1.0.0 --devices 400 --rate 1000 --power-cut --for 5s --fail-on-error --json";
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let outcome = tokio::select! {
+        outcome = server.command(&words) => outcome.expect(0),
+        () = watched => unreachable!("it looks for ever"),
+    };
+    let summary = outcome.json();
+    let number = |name: &str| summary["checks"][name].as_u64().expect(name);
+    let seconds = summary["seconds"].as_f64().expect("seconds") + 1.0;
+    assert!(number("busy") > 100, "{summary}");
+    assert!((number("up_to_date") as f64) <= 40.0 * (seconds + 1.0), "{summary}");
+    assert_eq!((number("failed"), number("sent")), (0, number("busy") + number("up_to_date")), "{summary}");
+    // Whoever was refused waited as it was told: at least a second.
+    assert!((number("sent") as f64) <= 400.0 * (seconds + 1.0), "{summary}");
+}
+
+/// However many devices want how much of an image: the caller's bytes per second are not passed.
+#[tokio::test(flavor = "multi_thread")]
+async fn downloads_share_the_bytes_per_second() {
+    const RATE: u64 = 1 << 20;
+    // What the two sockets of a connection may hold without being read, generously.
+    const ON_THE_WAY: u64 = 5 << 20;
+    let server = Server::builder(&Backend::Embedded).start().await;
+    let publisher = server.publisher();
+    for (product, size) in [("small", 50_000), ("large", 30 << 20)] {
+        publisher.create(product).await;
+        publisher.upload(product, "1.0.0").channel("stable").send(content(size, 4)).await.expect(201);
+        eventually("the offer", async || server.device().offer(product, "0.1.0").await).await;
+    }
+    let simulate = async |words: &str| {
+        let words = format!(
+            "simulate --version 0.1.0 --rate 1000 --power-cut --install 0s --for 3s --download-rate 1MiB --json {words}"
+        );
+        let summary = server.command(&words.split_whitespace().collect::<Vec<_>>()).await.expect(0).json();
+        let bytes = summary["downloads"]["bytes"].as_u64().expect("a count");
+        (bytes, summary["seconds"].as_f64().expect("seconds"), summary)
+    };
+    let (bytes, seconds, summary) = simulate("--product small --devices 500").await;
+    assert!(bytes > 0 && bytes as f64 <= (seconds + 0.1) * RATE as f64 + 1.0, "{summary}");
+    let before = publisher.metric("firmament_download_bytes_total").await as u64;
+    let (_, seconds, summary) = simulate("--product large --devices 3 --download-bytes 64MiB").await;
+    let sent = publisher.metric("firmament_download_bytes_total").await as u64 - before;
+    let most = ((seconds + 0.1) * RATE as f64) as u64 + 3 * ON_THE_WAY;
+    assert!(sent > 0 && sent <= most, "{sent} of at most {most}: {summary}");
+    let few =
+        server.command(&["simulate", "--product", "p", "--version", "1.0.0", "--download-rate", "1k"]).await;
+    assert!(few.expect(1).stderr.contains("64KiB"));
+}

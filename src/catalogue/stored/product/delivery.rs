@@ -10,6 +10,7 @@ pub(super) struct StoredDelivery {
     access: Option<Access>,
     authenticate_devices: bool,
     link: LinkKind,
+    had_short_links: bool,
     max_length: Option<u16>,
     scheme: Option<UrlScheme>,
     host: Option<UrlHost>,
@@ -17,15 +18,22 @@ pub(super) struct StoredDelivery {
 
 impl From<Delivery> for StoredDelivery {
     fn from(delivery: Delivery) -> Self {
-        let Delivery { access, authenticate_devices, link, url } = delivery;
+        let Delivery { access, authenticate_devices, link, had_short_links, url } = delivery;
         let UrlLimits { max_length, scheme, host } = url;
-        Self { access, authenticate_devices, link, max_length, scheme, host }
+        Self { access, authenticate_devices, link, had_short_links, max_length, scheme, host }
     }
 }
 
 impl From<StoredDelivery> for Delivery {
     fn from(stored: StoredDelivery) -> Self {
-        let StoredDelivery { access, authenticate_devices, link, max_length, scheme, host } = stored;
-        Self { access, authenticate_devices, link, url: UrlLimits { max_length, scheme, host } }
+        let StoredDelivery { access, authenticate_devices, link, had_short_links, max_length, scheme, host } =
+            stored;
+        Self {
+            access,
+            authenticate_devices,
+            link,
+            had_short_links,
+            url: UrlLimits { max_length, scheme, host },
+        }
     }
 }
