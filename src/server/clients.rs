@@ -24,15 +24,13 @@ use ipnet::IpNet;
 
 use crate::{
     cdn::g2o::{self, G2o, Rejection},
-    http::head::Head,
+    http::{head::Head, health},
 };
 
 static CLIENT_OF_EDGE: HeaderName = HeaderName::from_static("true-client-ip");
 static G2O_DATA: HeaderName = HeaderName::from_static(g2o::DATA);
 static G2O_SIGN: HeaderName = HeaderName::from_static(g2o::SIGN);
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// Always answered, whoever asks how often: a load balancer must not take a node out because it asks.
-const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 /// How many parts the table has, each with a lock of its own.
 const SHARDS: usize = 64;
 /// How many clients a part knows at most.
@@ -80,7 +78,8 @@ impl Clients {
 
     /// Why a request is refused before anything is done for it; `None` = it is not.
     pub fn refusal(&self, peer: IpAddr, head: &Head<'_>) -> Option<Refusal> {
-        if (self.limit.is_none() && self.g2o.is_none()) || HEALTH.contains(&head.path()) {
+        // Health is answered whoever asks how often: a load balancer must not take a node out because it asks.
+        if (self.limit.is_none() && self.g2o.is_none()) || health::PATHS.contains(&head.path()) {
             return None;
         }
         let named = match self.client_of_edge(head) {

@@ -63,10 +63,14 @@ const ROOM_FOR_LINK: usize = 256;
         (status = 204, description = "Nothing newer", headers(
             ("Retry-After" = u64, description = "When to ask again, in seconds"))),
         (status = 304, description = "What `If-None-Match` names is still the answer"),
-        (status = 400, description = "A parameter is missing or malformed", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "The product's devices must show their credential", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Unknown product or channel", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too busy, or no snapshot yet", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter is missing or malformed", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 401, description = "The product's devices must show their credential", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 404, description = "Unknown product or channel", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 429, description = "Too busy, or no snapshot yet", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
     )
 )]
 pub async fn check(State(state): State<Arc<DeviceState>>, uri: Uri, headers: HeaderMap) -> Response {
@@ -80,11 +84,26 @@ pub async fn check(State(state): State<Arc<DeviceState>>, uri: Uri, headers: Hea
                 Kind::Unauthenticated => Answer::Unauthenticated,
                 _ => Answer::NotReady,
             };
+            let error = match error.retry_delay() {
+                Some(_) => error,
+                None => error.retry_after(after_error(&state, &uri)),
+            };
             (answer, HttpError(error).into_response())
         }
     };
     state.metrics.check(answer);
     response
+}
+
+/// When to ask again after an error: in the rhythm of the channel, if the question names one.
+fn after_error(state: &DeviceState, uri: &Uri) -> Duration {
+    let Ok(asked) = Asked::parse(uri.query().unwrap_or_default()) else {
+        return state.pace.after(Rhythm::default(), None);
+    };
+    let (snapshot, question) = (state.current.load(), asked.question());
+    let product = snapshot.as_ref().and_then(|snapshot| snapshot.product(question.product));
+    let rhythm = product.map_or_else(Rhythm::default, |product| tell_in(product, &question).rhythm);
+    state.pace.after(rhythm, asked.device())
 }
 
 /// Answers a GET or HEAD of a check that is well-formed and of a product that exists; `false` = nothing was said, let the

@@ -40,11 +40,16 @@ const CHUNK: usize = 128 * 1024;
         (status = 200, description = "The whole image", content_type = "application/octet-stream"),
         (status = 206, description = "The range that was asked for"),
         (status = 304, description = "The caller has it already"),
-        (status = 401, description = "A private image, and neither seal nor credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The seal has ended: check again", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such image here", body = Problem, content_type = "application/problem+json"),
-        (status = 416, description = "The range is beyond the image's end", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many downloads at once", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "A private image, and neither seal nor credential", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 403, description = "The seal has ended: check again", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 404, description = "No such image here", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 416, description = "The range is beyond the image's end", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 429, description = "Too many downloads at once", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
     )
 )]
 pub async fn download(

@@ -2,7 +2,8 @@
 //!
 //! Interval and lifetime are the channel's, the product's or the server's ([`Rhythm`]). `Retry-After` is the interval, spread
 //! by a tenth either way, so that a fleet that was switched on together drifts apart: by the device's id if it says one,
-//! so that each keeps a rhythm of its own, or else at random. Under load the interval is stretched, up to
+//! so that each keeps a rhythm of its own, or else at random. Errors say it too ([`Pace::after`]): a device that has
+//! nothing but a mistake to send must not send it more often than others their questions. Under load the interval is stretched, up to
 //! [`MOST_STRETCH`] times: a server that is asked too much asks to be asked less.
 //!
 //! `Cache-Control`: an answer that names no device is the same for all, as long as its link lives, and may be given
@@ -71,10 +72,9 @@ impl Pace {
 
     /// Adds `Retry-After` and `Cache-Control` to an answer.
     pub(super) fn say_when(&self, reply: &mut dyn Reply, rhythm: Rhythm, device: Option<&str>, kept: Kept) {
-        let stretch = self.stretch.load(Ordering::Relaxed).clamp(1, MOST_STRETCH);
-        let interval = rhythm.poll_interval.map_or(self.poll_interval, PollInterval::get);
         let lifetime = rhythm.cache_lifetime.map_or(self.cache_lifetime, CacheLifetime::get);
-        self.say_retry_after(reply, interval.saturating_mul(stretch), device);
+        let say = |value: &str| reply.field(header::RETRY_AFTER, value);
+        self.with_retry_after(self.interval(rhythm), device, say);
         let mut cache = |value: &str| reply.field(header::CACHE_CONTROL, value);
         match kept {
             Kept::ByNobody => cache("private, no-store"),
@@ -92,7 +92,21 @@ impl Pace {
         }
     }
 
-    fn say_retry_after(&self, reply: &mut dyn Reply, interval: u32, device: Option<&str>) {
+    /// When to ask again, for an answer that says it in its own way, such as an error.
+    pub(super) fn after(&self, rhythm: Rhythm, device: Option<&str>) -> Duration {
+        let mut seconds = 0;
+        self.with_retry_after(self.interval(rhythm), device, |value| seconds = value.parse().unwrap_or_default());
+        Duration::from_secs(seconds)
+    }
+
+    /// The interval as it is stretched at the moment, in seconds.
+    fn interval(&self, rhythm: Rhythm) -> u32 {
+        let stretch = self.stretch.load(Ordering::Relaxed).clamp(1, MOST_STRETCH);
+        let interval = rhythm.poll_interval.map_or(self.poll_interval, PollInterval::get);
+        interval.saturating_mul(stretch)
+    }
+
+    fn with_retry_after(&self, interval: u32, device: Option<&str>, mut say: impl FnMut(&str)) {
         let index = |count: usize| match device {
             Some(device) => {
                 let mut hasher = DefaultHasher::new();
@@ -102,7 +116,7 @@ impl Pace {
             None => fastrand::usize(..count),
         };
         let make = || rhythms(Duration::from_secs(interval.into()));
-        let mut say = |values: &[String]| reply.field(header::RETRY_AFTER, &values[index(values.len())]);
+        let mut say = |values: &[String]| say(&values[index(values.len())]);
         match self.retry_after.get(interval, make) {
             Some(known) => say(known),
             None => say(&make()),
