@@ -30,6 +30,7 @@ use crate::{
         authentication::Tokens,
         device::{self, DeviceState, pace::Pace},
         health::Readiness,
+        later::Later,
         publisher::{self, PublisherState},
     },
     jobs::{
@@ -62,6 +63,8 @@ use certificate::{CertificateJob, open_tls};
 use links::{make_links, make_short_links};
 use tasks::Tasks;
 
+/// A publisher for whom there is no room comes again after about so long.
+const PUBLISHERS_INTERVAL: Duration = Duration::from_secs(10);
 /// How long uploads that were aborted at the end may take to clean up.
 const CLEANING: Duration = Duration::from_secs(10);
 
@@ -191,6 +194,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let tls = settings.device.tls.as_ref().map(open_tls).transpose()?;
     let logs = logs::open(&settings)?;
     let limit = settings.device.rate_limit.as_ref();
+    let later = device_state.pace.later();
     let device_site = Site {
         router: device::router(Arc::clone(&device_state)),
         at_once: Some(AtOnce {
@@ -202,6 +206,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
             limit: limit.map(|limit| RateLimit::new(limit.per_second, limit.burst)),
             g2o: settings.device.g2o.as_ref().map(|g2o| G2o::new(g2o.keys.clone(), g2o.required)),
         },
+        later,
         expects_proxy_header: settings.device.proxy_protocol,
         tls: tls.clone(),
     };
@@ -236,6 +241,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         router: publisher_router,
         at_once: None,
         clients: Clients { trusted: settings.publisher.trusted_proxies.clone(), ..Clients::default() },
+        later: Arc::new(Later::new(PUBLISHERS_INTERVAL, publisher_handle.stretch())),
         expects_proxy_header: settings.publisher.proxy_protocol,
         tls: None,
     };

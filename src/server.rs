@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Error, Kind, Result},
-    http::{head::Head, reply::Reply},
+    http::{head::Head, later::Later, reply::Reply},
 };
 
 mod clients;
@@ -62,10 +62,7 @@ const BACKLOG: u32 = 4096;
 /// How long to wait when the system has no more file descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
-/// What a connection too many is told. Small, and without a look at its request.
-const TOO_MANY: &[u8] =
-    b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 10\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-/// How many of those are waited for, so that they get to read it before the connection is gone.
+/// How many connections too many are waited for, so that they get to read it before the connection is gone.
 const LINGERING: usize = 256;
 /// How long.
 const LINGER: Duration = Duration::from_secs(1);
@@ -89,6 +86,8 @@ pub struct Site {
     pub at_once: Option<AtOnce>,
     /// Who may ask how much, and whose word about it counts.
     pub clients: Clients,
+    /// When those come again for whom there is no room.
+    pub later: Arc<Later>,
     /// Whether every connection begins with a PROXY header; then only trusted proxies may connect.
     pub expects_proxy_header: bool,
     /// `None` = plain HTTP.
@@ -161,7 +160,7 @@ impl Listener {
                 accepted = self.socket.accept() => match accepted {
                     Ok((stream, peer)) => match Arc::clone(&free).try_acquire_owned() {
                         Ok(permit) => handle.begin(Arc::clone(&site), stream, peer, permit),
-                        Err(_) => one_too_many(stream, &lingering),
+                        Err(_) => one_too_many(stream, &site.later, &lingering),
                     },
                     Err(error) => {
                         // One that is gone already is not worth a line: an attacker would write our log.
@@ -276,9 +275,9 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 
 /// Tells a connection too many to come later. Closing it with its request unread would make the kernel reset it, and
 /// the answer could be lost: so some are given a moment to read it, and to send what they were about to.
-fn one_too_many(mut stream: TcpStream, lingering: &Arc<Semaphore>) {
+fn one_too_many(mut stream: TcpStream, later: &Later, lingering: &Arc<Semaphore>) {
     // A new socket's send buffer is empty: this is written at once or not at all.
-    let _ = stream.try_write(TOO_MANY);
+    let _ = stream.try_write(later.pick().answer());
     if let Ok(place) = Arc::clone(lingering).try_acquire_owned() {
         tokio::spawn(async move {
             let _ = stream.shutdown().await;

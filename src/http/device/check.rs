@@ -123,7 +123,7 @@ fn answer(state: &DeviceState, head: &Head<'_>, reply: &mut dyn Reply) -> Result
     let asked = Asked::parse(head.query().unwrap_or_default())?;
     let snapshot = state.current.load();
     let Some(snapshot) = snapshot.as_ref() else {
-        return Err(no_snapshot());
+        return Err(no_snapshot(&state.pace));
     };
     let (device, question) = (asked.device(), asked.question());
     let Some(product) = snapshot.product(question.product) else {

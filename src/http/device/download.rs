@@ -71,14 +71,14 @@ pub async fn download(
     let private = {
         // A product that is not known here may be private: nothing is given out of it.
         let snapshot = state.current.load();
-        let snapshot = snapshot.as_ref().ok_or_else(no_snapshot)?;
+        let snapshot = snapshot.as_ref().ok_or_else(|| no_snapshot(&state.pace))?;
         let product = snapshot.product(&product).ok_or_else(missing)?;
         access::permit(product, &key, &Head::of(&uri, &headers))?;
         product.is_private()
     };
     let permit = Arc::clone(&state.downloads).try_acquire_owned().map_err(|_| {
         Error::new(Kind::Busy, "too-many-downloads", "too many downloads are under way: try again")
-            .retry_after(std::time::Duration::from_secs(10))
+            .retry_after(state.pace.later().pick().wait())
     })?;
     let Some((object, mut file)) = reader.open(&key).await? else { return Err(missing().into()) };
 

@@ -15,7 +15,7 @@
 //! | `GET /livez`, `/readyz` | health |
 //! | `GET /openapi.json` | this listener's OpenAPI document |
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -78,13 +78,13 @@ impl FromRef<Arc<DeviceState>> for Readiness {
 }
 
 /// There is nothing yet to answer from.
-fn no_snapshot() -> Error {
+fn no_snapshot(pace: &pace::Pace) -> Error {
     Error::new(
         Kind::Unavailable,
         "no-snapshot",
         "this server has just started and knows nothing yet: ask again",
     )
-    .retry_after(Duration::from_secs(5))
+    .retry_after(pace.soon())
 }
 
 #[derive(OpenApi)]

@@ -23,7 +23,7 @@ use axum::http::header;
 use self::known::Known;
 use crate::{
     domain::{CacheLifetime, PollInterval, Rhythm},
-    http::reply::Reply,
+    http::{later::Later, reply::Reply},
 };
 
 mod known;
@@ -32,6 +32,8 @@ mod known;
 const RHYTHMS: u64 = 256;
 /// How many times the interval is stretched at most.
 pub const MOST_STRETCH: u32 = 8;
+/// In how many seconds, more or less, a replica that has just started knows what to answer.
+const SOON: Duration = Duration::from_secs(10);
 /// How long caches may give out an answer while this server cannot be reached.
 const STALE_IF_ERROR: Duration = Duration::from_secs(86_400);
 
@@ -45,6 +47,10 @@ pub struct Pace {
     /// By the lifetime.
     cache_control: Known<String>,
     stretch: Arc<AtomicU32>,
+    /// For those for whom there is no room.
+    later: Arc<Later>,
+    /// For those who come before there is anything to say.
+    soon: Later,
 }
 
 /// Who may keep an answer.
@@ -66,6 +72,8 @@ impl Pace {
             cache_lifetime: seconds(cache_lifetime),
             retry_after: Known::default(),
             cache_control: Known::default(),
+            later: Arc::new(Later::new(poll_interval, Arc::clone(&stretch))),
+            soon: Later::new(SOON, Arc::clone(&stretch)),
             stretch,
         }
     }
@@ -92,10 +100,22 @@ impl Pace {
         }
     }
 
+    /// When those come again for whom there is no room.
+    pub fn later(&self) -> Arc<Later> {
+        Arc::clone(&self.later)
+    }
+
+    /// When those come again who came before there was anything to say.
+    pub(super) fn soon(&self) -> Duration {
+        self.soon.pick().wait()
+    }
+
     /// When to ask again, for an answer that says it in its own way, such as an error.
     pub(super) fn after(&self, rhythm: Rhythm, device: Option<&str>) -> Duration {
         let mut seconds = 0;
-        self.with_retry_after(self.interval(rhythm), device, |value| seconds = value.parse().unwrap_or_default());
+        self.with_retry_after(self.interval(rhythm), device, |value| {
+            seconds = value.parse().unwrap_or_default()
+        });
         Duration::from_secs(seconds)
     }
 

@@ -55,7 +55,7 @@ pub async fn short(
 ) -> Result<Response, HttpError> {
     let head = Head::of(&uri, &headers);
     let snapshot = state.current.load();
-    let snapshot = snapshot.as_ref().ok_or_else(no_snapshot)?;
+    let snapshot = snapshot.as_ref().ok_or_else(|| no_snapshot(&state.pace))?;
     let Some((product, image)) = snapshot.short_image(&id) else {
         return Err(Error::new(
             Kind::NotFound,

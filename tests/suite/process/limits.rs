@@ -1,6 +1,9 @@
 //! Connections that do harm, by intent or by accident.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 
@@ -43,7 +46,11 @@ async fn connections_without_a_request_are_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_too_many_is_told_429() {
-    let server = Server::builder(&Backend::Embedded).set("DEVICE__MAX_CONNECTIONS", "5").start().await;
+    let server = Server::builder(&Backend::Embedded)
+        .set("DEVICE__MAX_CONNECTIONS", "5")
+        .set("DEVICE__POLL_INTERVAL", "1000s")
+        .start()
+        .await;
     let base = server.device().base;
     let ask = async |raw: &mut Raw| {
         raw.say("GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -63,8 +70,15 @@ async fn a_connection_too_many_is_told_429() {
         })
         .await;
     }
-    let answer = Raw::connect(&base).await.rest().await;
-    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("Retry-After: "), "{answer}");
+    // Those who are turned away come again at other times, and not sooner than others ask.
+    let mut delays = BTreeSet::new();
+    for _ in 0..20 {
+        let answer = Raw::connect(&base).await.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+        let delay = answer.lines().find_map(|line| line.strip_prefix("Retry-After: ")).expect("says when");
+        delays.insert(delay.trim().parse::<u32>().expect("seconds"));
+    }
+    assert!(delays.len() > 5 && delays.iter().all(|delay| (500..=16_000).contains(delay)), "{delays:?}");
     // The other listener has its own limit, and a place that is given back is taken again.
     server.publisher().get("/livez").await.expect(200);
     held.pop();
@@ -186,9 +200,13 @@ async fn an_upload_and_a_download_too_many_are_told_429() {
     let mut slow = Raw::connect(&device.base).await;
     slow.say(&format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await;
     assert!(slow.head().await.starts_with("HTTP/1.1 200 "));
-    let refused = device.get(path).await;
-    refused.problem(429);
-    assert!(!refused.header("retry-after").is_empty());
+    let mut delays = BTreeSet::new();
+    for _ in 0..20 {
+        let refused = device.get(path).await;
+        refused.problem(429);
+        delays.insert(refused.header("retry-after").parse::<u32>().expect("seconds"));
+    }
+    assert!(delays.len() > 5 && delays.iter().all(|delay| (150..=4800).contains(delay)), "{delays:?}");
     // A check is never a download's victim.
     device.check("product=p&version=0.1.0").await.expect(200);
     drop(slow);
