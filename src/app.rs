@@ -147,12 +147,12 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let outcomes = Arc::new(Outcomes::default());
     let readiness = Readiness { current: Arc::clone(&current), draining: Arc::new(AtomicBool::new(false)) };
     let backup = backup::open(&settings, &catalogue, &bucket).await?;
-    let links = make_links(&settings)?;
+    let links = make_links(&settings, device_socket.address)?;
     // The gate looks at the CDN, also while the backup stands in for the bucket.
-    let through_cdn = Arc::new(make_links(&settings)?);
+    let through_cdn = Arc::new(make_links(&settings, device_socket.address)?);
     let (links, elsewhere) = backup::links(&settings, links);
     let links = Arc::new(links);
-    let short = Arc::new(make_short_links(&settings));
+    let short = Arc::new(make_short_links(&settings, device_socket.address));
     let device_host: Arc<str> = reachable(device_socket.address).to_string().into();
     let purge = settings.cdn.as_ref().and_then(|cdn| cdn.purge.as_ref());
     let purger = purge.map(|purge| cdn::purger(purge, &settings)).transpose()?;

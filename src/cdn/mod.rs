@@ -78,6 +78,15 @@ impl Links {
         Ok(Link { url, expires_at })
     }
 
+    /// Whether a link depends on the word of who asks: a cache must not give it to others.
+    pub fn is_askers_word(&self, host: &str) -> bool {
+        match self {
+            Self::Device(base) => base.is_askers_word(host),
+            Self::WithBackup(links, _) => links.is_askers_word(host),
+            Self::Cdn(_) | Self::AkamaiToken(_) | Self::Presigned(_) => false,
+        }
+    }
+
     /// Writes the link's URL to the end of a text and says when it stops working. The key is a text as [`ObjectKey`]
     /// writes it. What is written needs no escaping in JSON if `host` needs none.
     ///
@@ -142,7 +151,7 @@ pub(crate) mod tests {
         );
         for (https, scheme) in [(false, "http"), (true, "https")] {
             assert_eq!(
-                url(Links::Device(Base::Named { https })),
+                url(Links::Device(Base::named(https, ([127, 0, 0, 1], 8080).into()))),
                 format!("{scheme}://fw.local:8080/v1/download/thermo-x/1.4.0-rc.1/app.bin")
             );
         }

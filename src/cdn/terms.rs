@@ -217,9 +217,13 @@ mod tests {
 
     const SECRET: [u8; SECRET_LENGTH] = [7; SECRET_LENGTH];
 
+    fn named(https: bool) -> Base {
+        Base::named(https, ([127, 0, 0, 1], 8080).into())
+    }
+
     fn short(base: Option<&str>) -> ShortLinks {
         ShortLinks {
-            base: base.map_or(Base::Named { https: false }, |base| Base::Set(base.to_owned())),
+            base: base.map_or(named(false), |base| Base::Set(base.to_owned())),
             seal_lifetime: Duration::from_secs(604_800),
         }
     }
@@ -256,7 +260,7 @@ mod tests {
         assert_eq!(written(&cdn, Some(Access::Public), &[]).expect("plain"), (plain.to_owned(), false));
         assert_eq!(written(&cdn, Some(Access::Private), &SECRET).expect_err("unsigned").code(), UNSIGNABLE);
 
-        let device = Links::Device(Base::Named { https: false });
+        let device = Links::Device(named(false));
         let (url, ends) = written(&device, Some(Access::Private), &SECRET).expect("sealed");
         let (path, seal) = url.split_once("?c=").expect("has a seal");
         assert_eq!(path, "http://h/v1/download/thermo-x/1.4.0-rc.1/app.bin");
@@ -304,7 +308,7 @@ mod tests {
         assert_eq!((forms.short.scheme, forms.short.host), (UrlScheme::Http, UrlHost::Ip));
         assert_eq!((forms.short.around, forms.short.keys), ("http://203.0.113.7:8080/d/".len() + 11, 0));
         assert_eq!(forms.short_private.around, forms.short.around + 23);
-        let over_tls = Links::Device(Base::Named { https: true }).forms(&short(None), "h").expect("plain");
+        let over_tls = Links::Device(named(true)).forms(&short(None), "h").expect("plain");
         for form in [over_tls.as_set, over_tls.public, over_tls.private.expect("sealed")] {
             assert_eq!(form.scheme, UrlScheme::Https);
         }

@@ -46,7 +46,8 @@ const ROOM_FOR_LINK: usize = 256;
 
 /// Is there newer firmware for this device?
 ///
-/// Without `device` the answer is the same for all devices that ask the same, and may be cached by a CDN.
+/// Without `device` the answer is the same for all devices that ask the same, and may be cached by a CDN; but for an offer
+/// whose link begins with the `Host` of the request (no `device.public_url`), which says `private, no-cache`.
 #[utoipa::path(
     get, path = "/v1/check", tag = "device",
     params(
@@ -157,10 +158,12 @@ struct Asking<'a> {
     head: &'a Head<'a>,
 }
 
-/// When the links of an answer end; `None` = never.
-struct Ends {
+/// What there is to say of the links of an answer: when they end (`None` = never), ...
+struct Written {
     url: Option<DateTime<Utc>>,
     direct: Option<DateTime<Utc>>,
+    /// ... and whether one is the word of who asks.
+    is_askers_word: bool,
 }
 
 impl Asking<'_> {
@@ -169,9 +172,9 @@ impl Asking<'_> {
         self.device.is_some() || self.product.is_private()
     }
 
-    /// Says when to ask again, and who may keep the answer while its link lives; `left` = how long that is.
-    fn say_when(&self, reply: &mut dyn Reply, left: Option<Duration>) {
-        let kept = if self.is_private() { Kept::ByNobody } else { Kept::ByCaches(left) };
+    /// Says when to ask again, and who may keep the answer if it is not private.
+    fn say_when(&self, reply: &mut dyn Reply, kept: Kept) {
+        let kept = if self.is_private() { Kept::ByNobody } else { kept };
         self.state.pace.say_when(reply, self.rhythm, self.device, kept);
     }
 
@@ -185,7 +188,7 @@ impl Asking<'_> {
 
     fn nothing(&self, answer: Answer, reply: &mut dyn Reply) -> Answer {
         reply.status(StatusCode::NO_CONTENT);
-        self.say_when(reply, None);
+        self.say_when(reply, Kept::ByCaches(None));
         self.tag_for_cdn(reply);
         reply.nothing();
         answer
@@ -197,18 +200,19 @@ impl Asking<'_> {
         let ends = self.write_links(&mut links, offer, now)?;
         let first = ends.url.into_iter().chain(ends.direct).min();
         let left = first.map(|at| (at - now).to_std().unwrap_or_default());
+        let kept = if ends.is_askers_word { Kept::ByAsker } else { Kept::ByCaches(left) };
         // An answer to one device is kept by nobody who could ask whether it is still true.
         let tag = (!self.is_private()).then(|| entity_tag(offer.tag(), &links));
         let is_known = |tag: &String| self.head.all(&header::IF_NONE_MATCH).any(|known| matches(known, tag));
         if tag.as_ref().is_some_and(is_known) {
             reply.status(StatusCode::NOT_MODIFIED);
-            self.say_when(reply, left);
+            self.say_when(reply, kept);
             reply.field(header::ETAG, tag.as_deref().unwrap_or_default());
             reply.nothing();
             return Ok(());
         }
         reply.status(StatusCode::OK);
-        self.say_when(reply, left);
+        self.say_when(reply, kept);
         if let Some(tag) = &tag {
             reply.field(header::ETAG, tag);
         }
@@ -225,21 +229,23 @@ impl Asking<'_> {
     }
 
     /// Writes the offer's link, and behind a short one the direct one too.
-    fn write_links(&self, text: &mut String, offer: Offer<'_>, now: DateTime<Utc>) -> Result<Ends> {
+    fn write_links(&self, text: &mut String, offer: Offer<'_>, now: DateTime<Utc>) -> Result<Written> {
         let (state, product, key) = (self.state, self.product, offer.key());
         let host = front::host(self.head).unwrap_or_default();
+        let is_askers_word = state.links.is_askers_word(host);
         if product.access().is_none() && !product.has_short_links() {
-            return Ok(Ends { url: state.links.write(text, key, now, host)?, direct: None });
+            let url = state.links.write(text, key, now, host)?;
+            return Ok(Written { url, direct: None, is_askers_word });
         }
         let terms = access::terms(product);
         let Some(id) = offer.short_id() else {
             let url = state.links.write_on(text, &terms, &state.short, key, now, host)?;
-            return Ok(Ends { url, direct: None });
+            return Ok(Written { url, direct: None, is_askers_word });
         };
         let url = state.short.write(text, &terms, (id, key), now, host)?;
         text.push_str("\",\"direct_url\":\"");
         let direct = state.links.write_on(text, &terms, &state.short, key, now, host)?;
-        Ok(Ends { url, direct })
+        Ok(Written { url, direct, is_askers_word: is_askers_word || state.short.base.is_askers_word(host) })
     }
 }
 

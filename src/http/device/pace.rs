@@ -7,7 +7,8 @@
 //! [`MOST_STRETCH`] times: a server that is asked too much asks to be asked less.
 //!
 //! `Cache-Control`: an answer that names no device is the same for all, as long as its link lives, and may be given
-//! out while this server cannot be reached. One that names a device is kept by nobody.
+//! out while this server cannot be reached. One that names a device is kept by nobody; one whose link begins with the word of
+//! who asked ([`crate::cdn::Base`]), by nobody else.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -58,6 +59,8 @@ pub struct Pace {
 pub(super) enum Kept {
     /// Nobody.
     ByNobody,
+    /// Who asked, if it asks each time whether it is still true.
+    ByAsker,
     /// Everybody, but no longer than this, which is how long its link lives; `None` = for ever.
     ByCaches(Option<Duration>),
 }
@@ -86,6 +89,7 @@ impl Pace {
         let mut cache = |value: &str| reply.field(header::CACHE_CONTROL, value);
         match kept {
             Kept::ByNobody => cache("private, no-store"),
+            Kept::ByAsker => cache("private, no-cache"),
             Kept::ByCaches(None) => {
                 let make = || cache_control(Duration::from_secs(lifetime.into()), STALE_IF_ERROR);
                 match self.cache_control.get(lifetime, make) {
