@@ -13,7 +13,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -113,13 +113,21 @@ impl Clients {
         let values = values.filter_map(|value| std::str::from_utf8(value).ok());
         let mut named = values.flat_map(|value| value.rsplit(','));
         while self.trusts(client) {
-            match named.next().and_then(|named| named.trim().parse().ok()) {
+            match named.next().and_then(|named| address(named.trim())) {
                 Some(further) => client = further,
                 None => break,
             }
         }
         client.to_canonical()
     }
+}
+
+/// The address that a proxy names in `X-Forwarded-For`. There is no standard for its form: some gateways add the client's
+/// port, and some of them write an IPv6 address in brackets, as `Forwarded` has it (RFC 7239, 6).
+fn address(named: &str) -> Option<IpAddr> {
+    let in_brackets = || named.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    let with_port = || named.parse().ok().map(|named: SocketAddr| named.ip());
+    named.parse().ok().or_else(with_port).or_else(in_brackets)
 }
 
 impl RateLimit {
@@ -204,6 +212,16 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &["1.1.1.1, 198.51.100.1, 10.0.0.9"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &["1.1.1.1", "198.51.100.1 , fd00::7"]), "198.51.100.1");
+        // With a port, in brackets, or both.
+        assert_eq!(client("10.0.0.1", &["1.1.1.1:80, 198.51.100.1:5678"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["198.51.100.1:5678, 10.0.0.9:1"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["[2001:db8::1]:5678"]), "2001:db8::1");
+        assert_eq!(client("10.0.0.1", &["2001:db8::1, [fd00::7]"]), "2001:db8::1");
+        for odd in
+            ["198.51.100.1:", "198.51.100.1:x", "[198.51.100.1]", "[2001:db8::1", "[2001:db8::1]x", ":80"]
+        {
+            assert_eq!(client("10.0.0.1", &[odd]), "10.0.0.1", "{odd}");
+        }
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["unknown"]), "10.0.0.1");
         assert_eq!(client("::ffff:10.0.0.1", &["::ffff:198.51.100.1"]), "198.51.100.1");

@@ -17,6 +17,7 @@ mod drain;
 mod edge;
 mod edge_akamai;
 mod edge_cache;
+mod edge_clients;
 mod edge_purge;
 mod errors;
 mod first_run;
