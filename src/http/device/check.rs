@@ -200,7 +200,7 @@ impl Asking<'_> {
         let ends = self.write_links(&mut links, offer, now)?;
         let first = ends.url.into_iter().chain(ends.direct).min();
         let left = first.map(|at| (at - now).to_std().unwrap_or_default());
-        let kept = if ends.is_askers_word { Kept::ByAsker } else { Kept::ByCaches(left) };
+        let kept = if ends.is_askers_word { Kept::ForAsker } else { Kept::ByCaches(left) };
         // An answer to one device is kept by nobody who could ask whether it is still true.
         let tag = (!self.is_private()).then(|| entity_tag(offer.tag(), &links));
         let is_known = |tag: &String| self.head.all(&header::IF_NONE_MATCH).any(|known| matches(known, tag));

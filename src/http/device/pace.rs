@@ -60,7 +60,7 @@ pub(super) enum Kept {
     /// Nobody.
     ByNobody,
     /// Who asked, if it asks each time whether it is still true.
-    ByAsker,
+    ForAsker,
     /// Everybody, but no longer than this, which is how long its link lives; `None` = for ever.
     ByCaches(Option<Duration>),
 }
@@ -89,7 +89,7 @@ impl Pace {
         let mut cache = |value: &str| reply.field(header::CACHE_CONTROL, value);
         match kept {
             Kept::ByNobody => cache("private, no-store"),
-            Kept::ByAsker => cache("private, no-cache"),
+            Kept::ForAsker => cache("private, no-cache"),
             Kept::ByCaches(None) => {
                 let make = || cache_control(Duration::from_secs(lifetime.into()), STALE_IF_ERROR);
                 match self.cache_control.get(lifetime, make) {
