@@ -2,7 +2,7 @@
 //!
 //! Interval and lifetime are the channel's, the product's or the server's ([`Rhythm`]). `Retry-After` is the interval, spread
 //! by a tenth either way, so that a fleet that was switched on together drifts apart: by the device's id if it says one,
-//! so that each keeps a rhythm of its own, or else at random. Errors say it too ([`Pace::after`]): a device that has
+//! so that each keeps a rhythm of its own, or else at random. Errors say it too (`Pace::after`): a device that has
 //! nothing but a mistake to send must not send it more often than others their questions. Under load the interval is stretched, up to
 //! [`MOST_STRETCH`] times: a server that is asked too much asks to be asked less.
 //!
