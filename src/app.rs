@@ -30,6 +30,7 @@ use crate::{
         authentication::Tokens,
         device::{self, DeviceState, pace::Pace},
         health::Readiness,
+        later::Later,
         publisher::{self, PublisherState},
     },
     jobs::{
@@ -63,6 +64,8 @@ use certificate::{CertificateJob, open_tls};
 use links::{make_links, make_short_links};
 use tasks::Tasks;
 
+/// A publisher for whom there is no room comes again after about so long.
+const PUBLISHERS_INTERVAL: Duration = Duration::from_secs(10);
 /// How long uploads that were aborted at the end may take to clean up.
 const CLEANING: Duration = Duration::from_secs(10);
 
@@ -146,12 +149,12 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let outcomes = Arc::new(Outcomes::default());
     let readiness = Readiness { current: Arc::clone(&current), draining: Arc::new(AtomicBool::new(false)) };
     let backup = backup::open(&settings, &catalogue, &bucket).await?;
-    let links = make_links(&settings)?;
+    let links = make_links(&settings, device_socket.address)?;
     // The gate looks at the CDN, also while the backup stands in for the bucket.
-    let through_cdn = Arc::new(make_links(&settings)?);
+    let through_cdn = Arc::new(make_links(&settings, device_socket.address)?);
     let (links, elsewhere) = backup::links(&settings, links);
     let links = Arc::new(links);
-    let short = Arc::new(make_short_links(&settings));
+    let short = Arc::new(make_short_links(&settings, device_socket.address));
     let device_host: Arc<str> = reachable(device_socket.address).to_string().into();
     let purge = settings.cdn.as_ref().and_then(|cdn| cdn.purge.as_ref());
     let purger = purge.map(|purge| cdn::purger(purge, &settings)).transpose()?;
@@ -193,6 +196,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
     let tls = settings.device.tls.as_ref().map(open_tls).transpose()?;
     let logs = logs::open(&settings)?;
     let limit = settings.device.rate_limit.as_ref();
+    let later = device_state.pace.later();
     let device_site = Site {
         router: device::router(Arc::clone(&device_state)),
         at_once: Some(AtOnce {
@@ -204,6 +208,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
             limit: limit.map(|limit| RateLimit::new(limit.per_second, limit.burst)),
             g2o: settings.device.g2o.as_ref().map(|g2o| G2o::new(g2o.keys.clone(), g2o.required)),
         },
+        later,
         expects_proxy_header: settings.device.proxy_protocol,
         tls: tls.clone(),
     };
@@ -238,6 +243,7 @@ pub async fn serve(settings: Settings, migrate: bool, started: impl FnOnce(&Star
         router: publisher_router,
         at_once: None,
         clients: Clients { trusted: settings.publisher.trusted_proxies.clone(), ..Clients::default() },
+        later: Arc::new(Later::new(PUBLISHERS_INTERVAL, publisher_handle.stretch())),
         expects_proxy_header: settings.publisher.proxy_protocol,
         tls: None,
     };

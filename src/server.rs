@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Error, Kind, Result},
-    http::{head::Head, reply::Reply},
+    http::{head::Head, later::Later, reply::Reply},
     telemetry::ListenerMetrics,
 };
 
@@ -99,6 +99,8 @@ pub struct Site {
     pub at_once: Option<AtOnce>,
     /// Who may ask how much, and whose word about it counts.
     pub clients: Clients,
+    /// When those come again for whom there is no room.
+    pub later: Arc<Later>,
     /// Whether every connection begins with a PROXY header; then only trusted proxies may connect.
     pub expects_proxy_header: bool,
     /// `None` = plain HTTP.

@@ -1,29 +1,37 @@
 //! Settings -> what makes links.
 
+use std::net::SocketAddr;
+
 use secrecy::ExposeSecret;
 
 use crate::{
-    cdn::{AkamaiSettings, AkamaiToken, Links, Presigner, ShortLinks},
+    cdn::{AkamaiSettings, AkamaiToken, Base, Links, Presigner, ShortLinks},
     config::{CdnTokenKind, Settings},
     error::Result,
 };
 
-pub(super) fn make_short_links(settings: &Settings) -> ShortLinks {
+/// Of a device listener that is bound to `address`.
+pub(super) fn make_short_links(settings: &Settings, address: SocketAddr) -> ShortLinks {
     let device = &settings.device;
-    let base = device.short_url.as_ref().or(device.public_url.as_ref());
-    ShortLinks {
-        base: base.map(|url| url.trim_end_matches('/').to_owned()),
-        https: device.tls.is_some(),
-        seal_lifetime: device.seal_lifetime,
+    let url = device.short_url.as_ref().or(device.public_url.as_ref());
+    ShortLinks { base: make_base(settings, url, address), seal_lifetime: device.seal_lifetime }
+}
+
+/// How links of the device listener begin, if that is set to `url`.
+fn make_base(settings: &Settings, url: Option<&String>, address: SocketAddr) -> Base {
+    match url {
+        Some(url) => Base::Set(url.trim_end_matches('/').to_owned()),
+        None => Base::named(settings.device.tls.is_some(), address),
     }
 }
 
-pub(super) fn make_links(settings: &Settings) -> Result<Links> {
+/// With a device listener that is bound to `address`.
+pub(super) fn make_links(settings: &Settings, address: SocketAddr) -> Result<Links> {
     let without_slash = |url: &String| url.trim_end_matches('/').to_owned();
     let Some(cdn) = &settings.cdn else {
         return Ok(match &settings.bucket {
             Some(s3) => Links::Presigned(Presigner::new(&s3.to_s3(), settings.presign.lifetime)),
-            None => Links::Device(settings.device.public_url.as_ref().map(without_slash)),
+            None => Links::Device(make_base(settings, settings.device.public_url.as_ref(), address)),
         });
     };
     let base = without_slash(&cdn.base_url);

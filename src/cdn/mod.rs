@@ -24,6 +24,7 @@ use crate::{bucket::ObjectKey, error::Result};
 
 mod agent;
 pub mod akamai;
+mod base;
 pub mod datastream;
 pub mod edgegrid;
 mod elsewhere;
@@ -35,6 +36,7 @@ pub mod purge;
 mod terms;
 
 pub use akamai::{AkamaiSettings, AkamaiToken};
+pub use base::Base;
 pub use elsewhere::{Away, Elsewhere};
 pub use presign::Presigner;
 pub use terms::{SEAL_PARAMETER, SHORT_PATH, ShortLinks, Terms, UNSIGNABLE};
@@ -50,8 +52,8 @@ pub enum Links {
     AkamaiToken(AkamaiToken),
     /// Presigned URLs of an S3 bucket.
     Presigned(Presigner),
-    /// The device listener: its public URL, or else whatever host the request names.
-    Device(Option<String>),
+    /// The device listener.
+    Device(Base),
     /// One of the others, and the backup's base URL for what the bucket does not have.
     WithBackup(Box<Links>, Arc<Elsewhere>),
 }
@@ -76,6 +78,15 @@ impl Links {
         Ok(Link { url, expires_at })
     }
 
+    /// Whether a link depends on the word of who asks: a cache must not give it to others.
+    pub fn is_askers_word(&self, host: &str) -> bool {
+        match self {
+            Self::Device(base) => base.is_askers_word(host),
+            Self::WithBackup(links, _) => links.is_askers_word(host),
+            Self::Cdn(_) | Self::AkamaiToken(_) | Self::Presigned(_) => false,
+        }
+    }
+
     /// Writes the link's URL to the end of a text and says when it stops working. The key is a text as [`ObjectKey`]
     /// writes it. What is written needs no escaping in JSON if `host` needs none.
     ///
@@ -88,18 +99,20 @@ impl Links {
         now: DateTime<Utc>,
         host: &str,
     ) -> Result<Option<DateTime<Utc>>> {
-        let mut plain = |parts: &[&str]| {
+        let plain = |url: &mut String, parts: &[&str]| {
             parts.iter().for_each(|part| url.push_str(part));
             Ok(None)
         };
         match self {
-            Self::Cdn(base) => plain(&[base, "/", key]),
-            Self::Device(Some(base)) => plain(&[base, DOWNLOAD_PATH, key]),
-            Self::Device(None) => plain(&["http://", host, DOWNLOAD_PATH, key]),
+            Self::Cdn(base) => plain(url, &[base, "/", key]),
+            Self::Device(base) => {
+                base.write(url, host);
+                plain(url, &[DOWNLOAD_PATH, key])
+            }
             Self::AkamaiToken(token) => token.write(url, key, now).map(Some),
             Self::Presigned(presigner) => presigner.write(url, key, now).map(Some),
             Self::WithBackup(links, elsewhere) => match elsewhere.base_of(key) {
-                Some(base) => plain(&[base, "/", key]),
+                Some(base) => plain(url, &[base, "/", key]),
                 None => links.write(url, key, now, host),
             },
         }
@@ -136,9 +149,14 @@ pub(crate) mod tests {
             url(Links::Cdn("https://fw.example.com/x".into())),
             "https://fw.example.com/x/thermo-x/1.4.0-rc.1/app.bin"
         );
-        assert_eq!(url(Links::Device(None)), "http://fw.local:8080/v1/download/thermo-x/1.4.0-rc.1/app.bin");
+        for (https, scheme) in [(false, "http"), (true, "https")] {
+            assert_eq!(
+                url(Links::Device(Base::named(https, ([127, 0, 0, 1], 8080).into()))),
+                format!("{scheme}://fw.local:8080/v1/download/thermo-x/1.4.0-rc.1/app.bin")
+            );
+        }
         assert_eq!(
-            url(Links::Device(Some("https://up.example.com".into()))),
+            url(Links::Device(Base::Set("https://up.example.com".into()))),
             "https://up.example.com/v1/download/thermo-x/1.4.0-rc.1/app.bin"
         );
     }

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::{Links, window};
+use super::{Base, Links, window};
 use crate::{
     domain::{
         Access, LinkForm, LinkForms, Product, UrlHost, UrlScheme,
@@ -34,10 +34,8 @@ pub struct Terms<'a> {
 
 /// Makes the links of the device listener itself: short ones, and sealed ones.
 pub struct ShortLinks {
-    /// Scheme and host, without a trailing slash; `None` = what the request names.
-    pub base: Option<String>,
-    /// Whether the listener speaks TLS, which is asked when there is no base.
-    pub https: bool,
+    /// How they begin.
+    pub base: Base,
     /// How long a sealed link is good after it was given out, at least.
     pub seal_lifetime: Duration,
 }
@@ -75,12 +73,7 @@ impl ShortLinks {
         now: DateTime<Utc>,
         host: &str,
     ) -> Result<Option<DateTime<Utc>>> {
-        match &self.base {
-            Some(base) => url.push_str(base),
-            None => [if self.https { "https://" } else { "http://" }, host]
-                .iter()
-                .for_each(|part| url.push_str(part)),
-        }
+        self.base.write(url, host);
         url.push_str(SHORT_PATH);
         url.push_str(id);
         if terms.is_private() { self.seal(url, terms, key, now).map(Some) } else { Ok(None) }
@@ -224,10 +217,13 @@ mod tests {
 
     const SECRET: [u8; SECRET_LENGTH] = [7; SECRET_LENGTH];
 
+    fn named(https: bool) -> Base {
+        Base::named(https, ([127, 0, 0, 1], 8080).into())
+    }
+
     fn short(base: Option<&str>) -> ShortLinks {
         ShortLinks {
-            base: base.map(str::to_owned),
-            https: false,
+            base: base.map_or(named(false), |base| Base::Set(base.to_owned())),
             seal_lifetime: Duration::from_secs(604_800),
         }
     }
@@ -264,7 +260,7 @@ mod tests {
         assert_eq!(written(&cdn, Some(Access::Public), &[]).expect("plain"), (plain.to_owned(), false));
         assert_eq!(written(&cdn, Some(Access::Private), &SECRET).expect_err("unsigned").code(), UNSIGNABLE);
 
-        let device = Links::Device(None);
+        let device = Links::Device(named(false));
         let (url, ends) = written(&device, Some(Access::Private), &SECRET).expect("sealed");
         let (path, seal) = url.split_once("?c=").expect("has a seal");
         assert_eq!(path, "http://h/v1/download/thermo-x/1.4.0-rc.1/app.bin");
@@ -312,6 +308,10 @@ mod tests {
         assert_eq!((forms.short.scheme, forms.short.host), (UrlScheme::Http, UrlHost::Ip));
         assert_eq!((forms.short.around, forms.short.keys), ("http://203.0.113.7:8080/d/".len() + 11, 0));
         assert_eq!(forms.short_private.around, forms.short.around + 23);
+        let over_tls = Links::Device(named(true)).forms(&short(None), "h").expect("plain");
+        for form in [over_tls.as_set, over_tls.public, over_tls.private.expect("sealed")] {
+            assert_eq!(form.scheme, UrlScheme::Https);
+        }
         let plain = Links::Cdn("http://[2001:db8::1]:80/fw".into());
         let forms = plain.forms(&short(None), "h").expect("plain");
         assert_eq!((forms.as_set.scheme, forms.as_set.host), (UrlScheme::Http, UrlHost::Ip));

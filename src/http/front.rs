@@ -4,7 +4,7 @@
 //!   Only a balancer's question for health may come in HTTP/1.0 without one.
 //! - No `.` or `..` segment in the raw path, also not percent-encoded: nobody here resolves them, somebody else may.
 //! - A panic is a 500, not a dropped connection, and is logged.
-//! - Errors become problem documents.
+//! - Errors become problem documents; those of the device side say when to ask again (`device`).
 
 use std::panic::AssertUnwindSafe;
 
@@ -59,12 +59,8 @@ pub async fn publisher(
     response
 }
 
-/// The device side's front: no ids, no log line per request, no header that no device reads.
-pub async fn device(request: Request, next: Next) -> Response {
-    problem::complete(guarded(request, next).await, None)
-}
-
-async fn guarded(request: Request, next: Next) -> Response {
+/// Refuses what nobody may ask so, and makes an error of a panic. Its errors are not completed yet.
+pub(super) async fn guarded(request: Request, next: Next) -> Response {
     if let Err(error) = admissible(&request) {
         return HttpError(error).into_response();
     }

@@ -12,6 +12,8 @@ use axum::{Json, extract::State, http::StatusCode};
 
 use crate::{api::Health, jobs::snapshot::Current};
 
+/// Their paths.
+pub const PATHS: [&str; 2] = ["/livez", "/readyz"];
 /// A snapshot that was not confirmed for so long is called stale. The catalogue is asked every second.
 const STALE_AFTER_SECONDS: u64 = 15;
 

@@ -8,6 +8,7 @@
 //! - [`head`] and [`reply`]: a request and an answer that need no HTTP library's types, for what is answered at once
 //! - [`problem`]: errors as RFC 9457 problem documents
 //! - [`authentication`]: bearer tokens and their scopes
+//! - [`later`]: when those come again for whom there was no room
 //! - [`health`]: `/livez` and `/readyz`
 
 pub mod authentication;
@@ -15,6 +16,7 @@ pub mod device;
 pub mod front;
 pub mod head;
 pub mod health;
+pub mod later;
 pub mod problem;
 pub mod publisher;
 mod query;

@@ -78,6 +78,12 @@ pub(super) fn carried(response: &Response) -> Option<&Error> {
     response.extensions().get::<Pending>().map(|pending| pending.0.as_ref())
 }
 
+/// Whether a response is an error that does not say of itself when to come again.
+pub(super) fn is_timeless(response: &Response) -> bool {
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    is_error && carried(response).and_then(Error::retry_delay).is_none()
+}
+
 /// Writes the problem document of an error response and logs the error. Other responses pass as they are.
 pub(super) fn complete(response: Response, request_id: Option<&str>) -> Response {
     let status = response.status();

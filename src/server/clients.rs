@@ -13,7 +13,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -24,15 +24,13 @@ use ipnet::IpNet;
 
 use crate::{
     cdn::g2o::{self, G2o, Rejection},
-    http::head::Head,
+    http::{head::Head, health},
 };
 
 static CLIENT_OF_EDGE: HeaderName = HeaderName::from_static("true-client-ip");
 static G2O_DATA: HeaderName = HeaderName::from_static(g2o::DATA);
 static G2O_SIGN: HeaderName = HeaderName::from_static(g2o::SIGN);
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// Always answered, whoever asks how often: a load balancer must not take a node out because it asks.
-pub(super) const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 /// How many parts the table has, each with a lock of its own.
 const SHARDS: usize = 64;
 /// How many clients a part knows at most.
@@ -80,7 +78,8 @@ impl Clients {
 
     /// Why a request is refused before anything is done for it; `None` = it is not.
     pub fn refusal(&self, peer: IpAddr, head: &Head<'_>) -> Option<Refusal> {
-        if (self.limit.is_none() && self.g2o.is_none()) || HEALTH.contains(&head.path()) {
+        // Health is answered whoever asks how often: a load balancer must not take a node out because it asks.
+        if (self.limit.is_none() && self.g2o.is_none()) || health::PATHS.contains(&head.path()) {
             return None;
         }
         let named = match self.client_of_edge(head) {
@@ -114,13 +113,21 @@ impl Clients {
         let values = values.filter_map(|value| std::str::from_utf8(value).ok());
         let mut named = values.flat_map(|value| value.rsplit(','));
         while self.trusts(client) {
-            match named.next().and_then(|named| named.trim().parse().ok()) {
+            match named.next().and_then(|named| address(named.trim())) {
                 Some(further) => client = further,
                 None => break,
             }
         }
         client.to_canonical()
     }
+}
+
+/// The address that a proxy names in `X-Forwarded-For`. There is no standard for its form: some gateways add the client's
+/// port, and some of them write an IPv6 address in brackets, as `Forwarded` has it (RFC 7239, 6).
+fn address(named: &str) -> Option<IpAddr> {
+    let in_brackets = || named.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    let with_port = || named.parse().ok().map(|named: SocketAddr| named.ip());
+    named.parse().ok().or_else(with_port).or_else(in_brackets)
 }
 
 impl RateLimit {
@@ -205,6 +212,16 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &["1.1.1.1, 198.51.100.1, 10.0.0.9"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &["1.1.1.1", "198.51.100.1 , fd00::7"]), "198.51.100.1");
+        // With a port, in brackets, or both.
+        assert_eq!(client("10.0.0.1", &["1.1.1.1:80, 198.51.100.1:5678"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["198.51.100.1:5678, 10.0.0.9:1"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["[2001:db8::1]:5678"]), "2001:db8::1");
+        assert_eq!(client("10.0.0.1", &["2001:db8::1, [fd00::7]"]), "2001:db8::1");
+        for odd in
+            ["198.51.100.1:", "198.51.100.1:x", "[198.51.100.1]", "[2001:db8::1", "[2001:db8::1]x", ":80"]
+        {
+            assert_eq!(client("10.0.0.1", &[odd]), "10.0.0.1", "{odd}");
+        }
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["unknown"]), "10.0.0.1");
         assert_eq!(client("::ffff:10.0.0.1", &["::ffff:198.51.100.1"]), "198.51.100.1");

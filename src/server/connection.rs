@@ -46,6 +46,7 @@ use super::{
 };
 use crate::http::{
     head::Head,
+    later::Later,
     reply::{Reply, Whole},
 };
 
@@ -272,7 +273,7 @@ impl Service<Request<Incoming>> for Answering {
             && let Some(refusal) = self.site.clients.refusal(self.peer.ip(), &head)
         {
             self.connection.count(&refusal);
-            say_refusal(&refusal, &mut reply);
+            say_refusal(&refusal, &self.site.later, &mut reply);
             return self.at_once(reply);
         }
         if let Some(at_once) = &self.site.at_once
@@ -323,16 +324,23 @@ fn say_close<B>(response: &mut Response<B>) {
 }
 
 /// Tells a client that asks too much, or not through the CDN, at the lowest cost.
-pub(super) fn say_refusal(refusal: &Refusal, reply: &mut dyn Reply) {
+pub(super) fn say_refusal(refusal: &Refusal, later: &Later, reply: &mut dyn Reply) {
+    let told = later.pick();
     match refusal {
         Refusal::TooMany(wait) => {
             reply.status(StatusCode::TOO_MANY_REQUESTS);
-            reply.field(header::RETRY_AFTER, &(wait.as_secs() + 1).to_string());
+            // Not before it may ask again, and not with all others behind the same address.
+            if *wait < told.wait() {
+                reply.field(header::RETRY_AFTER, told.value());
+            } else {
+                reply.field(header::RETRY_AFTER, &(*wait + told.wait()).as_secs().to_string());
+            }
             reply.nothing();
         }
         Refusal::NotThroughCdn(rejection) => {
             tracing::debug!(?rejection, "a request that did not come through the CDN was refused");
             reply.status(StatusCode::FORBIDDEN);
+            reply.field(header::RETRY_AFTER, told.value());
             reply.field(header::CACHE_CONTROL, "no-store");
             reply.body("application/problem+json", &[NOT_THROUGH_CDN]);
         }

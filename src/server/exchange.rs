@@ -197,7 +197,7 @@ impl<'a> Exchange<'a> {
             let mut reply = OnTheWire::new(answers, closes);
             if let Some(refusal) = self.site.clients.refusal(self.peer.ip(), &head) {
                 self.connection.count(&refusal);
-                say_refusal(&refusal, &mut reply);
+                say_refusal(&refusal, &self.site.later, &mut reply);
             } else {
                 // If it panics, so will the router's handler, which makes an answer of it and logs it.
                 let answer = AssertUnwindSafe(|| (self.at_once.answer)(&head, &mut reply));

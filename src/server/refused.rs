@@ -21,16 +21,15 @@ use tokio::{
 
 use super::{
     Site,
-    clients::HEALTH,
     connection::{self, Answering, Connection, Pending},
     regime::Regime,
     stream::Socket,
 };
-use crate::http::reply::{Reply, Whole};
+use crate::http::{
+    health,
+    reply::{Reply, Whole},
+};
 
-/// What a connection too many is told that asked nothing.
-const TOO_MANY: &[u8] =
-    b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 10\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 /// How many are heard at once.
 const LINGERING: usize = 256;
 /// How many on a TLS listener.
@@ -48,7 +47,7 @@ pub(super) fn turn_away(stream: &TcpStream, site: &Site, regime: &Regime) {
     regime.metrics.refused.inc();
     if site.tls.is_none() && !site.expects_proxy_header {
         // A new socket's send buffer is empty: this is written at once or not at all.
-        let _ = stream.try_write(TOO_MANY);
+        let _ = stream.try_write(site.later.pick().answer());
     }
 }
 
@@ -61,15 +60,15 @@ pub(super) async fn hear(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, r
     // Nobody looks at its deadlines: it ends soon anyway.
     let connection = Arc::new(Connection::new(Arc::clone(&regime)));
     let socket = Socket { stream, read: axum::body::Bytes::new(), connection: Arc::clone(&connection) };
-    let answering = Answering::new(site, peer, Arc::clone(&connection));
+    let answering = Answering::new(Arc::clone(&site), peer, Arc::clone(&connection));
     let answer = service_fn(|request: Request<Incoming>| {
-        if HEALTH.contains(&request.uri().path()) {
+        if health::PATHS.contains(&request.uri().path()) {
             return hyper::service::Service::call(&answering, request);
         }
         regime.metrics.refused.inc();
         let mut reply = Whole::default();
         reply.status(StatusCode::TOO_MANY_REQUESTS);
-        reply.field(header::RETRY_AFTER, "10");
+        reply.field(header::RETRY_AFTER, site.later.pick().value());
         reply.nothing();
         Pending::at_once(reply.into_response())
     });
@@ -79,7 +78,7 @@ pub(super) async fn hear(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, r
     let end = async {
         if heard.is_err() && !connection.has_asked() {
             regime.metrics.refused.inc();
-            stream.write_all(TOO_MANY).await?;
+            stream.write_all(site.later.pick().answer()).await?;
         }
         stream.shutdown().await?;
         let mut unread = [0; 1024];

@@ -12,7 +12,7 @@ use firmament::{
     api::{CheckAnswer, ImageView, Problem},
     bucket::{Bucket, DirectoryBucket},
     catalogue::{Catalogue, SqliteCatalogue},
-    cdn::{Links, ShortLinks},
+    cdn::{Base, Links, ShortLinks},
     http::{
         authentication::Tokens,
         device::{self, DeviceState},
@@ -65,8 +65,7 @@ impl House {
         snapshot.pass().await.expect("migrates and reads");
         let links = Arc::new(Links::Cdn("https://fw.example.com".into()));
         let short = Arc::new(ShortLinks {
-            base: None,
-            https: false,
+            base: Base::named(false, ([127, 0, 0, 1], 8080).into()),
             seal_lifetime: std::time::Duration::from_secs(604_800),
         });
         let device = device::router(Arc::new(DeviceState {

@@ -46,7 +46,8 @@ const ROOM_FOR_LINK: usize = 256;
 
 /// Is there newer firmware for this device?
 ///
-/// Without `device` the answer is the same for all devices that ask the same, and may be cached by a CDN.
+/// Without `device` the answer is the same for all devices that ask the same, and may be cached by a CDN; but for an offer
+/// whose link begins with the `Host` of the request (no `device.public_url`), which says `private, no-cache`.
 #[utoipa::path(
     get, path = "/v1/check", tag = "device",
     params(
@@ -63,10 +64,14 @@ const ROOM_FOR_LINK: usize = 256;
         (status = 204, description = "Nothing newer", headers(
             ("Retry-After" = u64, description = "When to ask again, in seconds"))),
         (status = 304, description = "What `If-None-Match` names is still the answer"),
-        (status = 400, description = "A parameter is missing or malformed", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "The product's devices must show their credential", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Unknown product or channel", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too busy, or no snapshot yet", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter is missing or malformed", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 401, description = "The product's devices must show their credential", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 404, description = "Unknown product or channel", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 429, description = "Too busy, or no snapshot yet", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
     )
 )]
 pub async fn check(State(state): State<Arc<DeviceState>>, uri: Uri, headers: HeaderMap) -> Response {
@@ -81,11 +86,26 @@ pub async fn check(State(state): State<Arc<DeviceState>>, uri: Uri, headers: Hea
                 Kind::Busy | Kind::Unavailable => Answer::NotReady,
                 _ => Answer::Failed,
             };
+            let error = match error.retry_delay() {
+                Some(_) => error,
+                None => error.retry_after(after_error(&state, &uri)),
+            };
             (answer, HttpError(error).into_response())
         }
     };
     state.metrics.check(answer);
     response
+}
+
+/// When to ask again after an error: in the rhythm of the channel, if the question names one.
+fn after_error(state: &DeviceState, uri: &Uri) -> Duration {
+    let Ok(asked) = Asked::parse(uri.query().unwrap_or_default()) else {
+        return state.pace.after(Rhythm::default(), None);
+    };
+    let (snapshot, question) = (state.current.load(), asked.question());
+    let product = snapshot.as_ref().and_then(|snapshot| snapshot.product(question.product));
+    let rhythm = product.map_or_else(Rhythm::default, |product| tell_in(product, &question).rhythm);
+    state.pace.after(rhythm, asked.device())
 }
 
 /// Answers a GET or HEAD of a check that is well-formed and of a product that exists; `false` = nothing was said, let the
@@ -105,7 +125,7 @@ fn answer(state: &DeviceState, head: &Head<'_>, reply: &mut dyn Reply) -> Result
     let asked = Asked::parse(head.query().unwrap_or_default())?;
     let snapshot = state.current.load();
     let Some(snapshot) = snapshot.as_ref() else {
-        return Err(no_snapshot());
+        return Err(no_snapshot(&state.pace));
     };
     let (device, question) = (asked.device(), asked.question());
     let Some(product) = snapshot.product(question.product) else {
@@ -139,10 +159,12 @@ struct Asking<'a> {
     head: &'a Head<'a>,
 }
 
-/// When the links of an answer end; `None` = never.
-struct Ends {
+/// What there is to say of the links of an answer: when they end (`None` = never), ...
+struct Written {
     url: Option<DateTime<Utc>>,
     direct: Option<DateTime<Utc>>,
+    /// ... and whether one is the word of who asks.
+    is_askers_word: bool,
 }
 
 impl Asking<'_> {
@@ -151,9 +173,9 @@ impl Asking<'_> {
         self.device.is_some() || self.product.is_private()
     }
 
-    /// Says when to ask again, and who may keep the answer while its link lives; `left` = how long that is.
-    fn say_when(&self, reply: &mut dyn Reply, left: Option<Duration>) {
-        let kept = if self.is_private() { Kept::ByNobody } else { Kept::ByCaches(left) };
+    /// Says when to ask again, and who may keep the answer if it is not private.
+    fn say_when(&self, reply: &mut dyn Reply, kept: Kept) {
+        let kept = if self.is_private() { Kept::ByNobody } else { kept };
         self.state.pace.say_when(reply, self.rhythm, self.device, kept);
     }
 
@@ -167,7 +189,7 @@ impl Asking<'_> {
 
     fn nothing(&self, answer: Answer, reply: &mut dyn Reply) -> Answer {
         reply.status(StatusCode::NO_CONTENT);
-        self.say_when(reply, None);
+        self.say_when(reply, Kept::ByCaches(None));
         self.tag_for_cdn(reply);
         reply.nothing();
         answer
@@ -179,18 +201,19 @@ impl Asking<'_> {
         let ends = self.write_links(&mut links, offer, now)?;
         let first = ends.url.into_iter().chain(ends.direct).min();
         let left = first.map(|at| (at - now).to_std().unwrap_or_default());
+        let kept = if ends.is_askers_word { Kept::ForAsker } else { Kept::ByCaches(left) };
         // An answer to one device is kept by nobody who could ask whether it is still true.
         let tag = (!self.is_private()).then(|| entity_tag(offer.tag(), &links));
         let is_known = |tag: &String| self.head.all(&header::IF_NONE_MATCH).any(|known| matches(known, tag));
         if tag.as_ref().is_some_and(is_known) {
             reply.status(StatusCode::NOT_MODIFIED);
-            self.say_when(reply, left);
+            self.say_when(reply, kept);
             reply.field(header::ETAG, tag.as_deref().unwrap_or_default());
             reply.nothing();
             return Ok(());
         }
         reply.status(StatusCode::OK);
-        self.say_when(reply, left);
+        self.say_when(reply, kept);
         if let Some(tag) = &tag {
             reply.field(header::ETAG, tag);
         }
@@ -207,21 +230,23 @@ impl Asking<'_> {
     }
 
     /// Writes the offer's link, and behind a short one the direct one too.
-    fn write_links(&self, text: &mut String, offer: Offer<'_>, now: DateTime<Utc>) -> Result<Ends> {
+    fn write_links(&self, text: &mut String, offer: Offer<'_>, now: DateTime<Utc>) -> Result<Written> {
         let (state, product, key) = (self.state, self.product, offer.key());
         let host = front::host(self.head).unwrap_or_default();
+        let is_askers_word = state.links.is_askers_word(host);
         if product.access().is_none() && !product.has_short_links() {
-            return Ok(Ends { url: state.links.write(text, key, now, host)?, direct: None });
+            let url = state.links.write(text, key, now, host)?;
+            return Ok(Written { url, direct: None, is_askers_word });
         }
         let terms = access::terms(product);
         let Some(id) = offer.short_id() else {
             let url = state.links.write_on(text, &terms, &state.short, key, now, host)?;
-            return Ok(Ends { url, direct: None });
+            return Ok(Written { url, direct: None, is_askers_word });
         };
         let url = state.short.write(text, &terms, (id, key), now, host)?;
         text.push_str("\",\"direct_url\":\"");
         let direct = state.links.write_on(text, &terms, &state.short, key, now, host)?;
-        Ok(Ends { url, direct })
+        Ok(Written { url, direct, is_askers_word: is_askers_word || state.short.base.is_askers_word(host) })
     }
 }
 

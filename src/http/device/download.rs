@@ -40,11 +40,16 @@ const CHUNK: usize = 128 * 1024;
         (status = 200, description = "The whole image", content_type = "application/octet-stream"),
         (status = 206, description = "The range that was asked for"),
         (status = 304, description = "The caller has it already"),
-        (status = 401, description = "A private image, and neither seal nor credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The seal has ended: check again", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such image here", body = Problem, content_type = "application/problem+json"),
-        (status = 416, description = "The range is beyond the image's end", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many downloads at once", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "A private image, and neither seal nor credential", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 403, description = "The seal has ended: check again", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 404, description = "No such image here", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 416, description = "The range is beyond the image's end", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 429, description = "Too many downloads at once", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
     )
 )]
 pub async fn download(
@@ -66,14 +71,14 @@ pub async fn download(
     let private = {
         // A product that is not known here may be private: nothing is given out of it.
         let snapshot = state.current.load();
-        let snapshot = snapshot.as_ref().ok_or_else(no_snapshot)?;
+        let snapshot = snapshot.as_ref().ok_or_else(|| no_snapshot(&state.pace))?;
         let product = snapshot.product(&product).ok_or_else(missing)?;
         access::permit(product, &key, &Head::of(&uri, &headers))?;
         product.is_private()
     };
     let permit = Arc::clone(&state.downloads).try_acquire_owned().map_err(|_| {
         Error::new(Kind::Busy, "too-many-downloads", "too many downloads are under way: try again")
-            .retry_after(std::time::Duration::from_secs(10))
+            .retry_after(state.pace.later().pick().wait())
     })?;
     let Some((object, mut file)) = reader.open(&key).await? else { return Err(missing().into()) };
 

@@ -15,17 +15,25 @@
 //! | `GET /livez`, `/readyz` | health |
 //! | `GET /openapi.json` | this listener's OpenAPI document |
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use axum::{Json, Router, extract::FromRef, middleware, routing::get};
+use axum::{
+    Json, Router,
+    extract::{FromRef, Request, State},
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::get,
+};
 use tokio::sync::Semaphore;
 use utoipa::{OpenApi, openapi::OpenApi as Document};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{front, health, health::Readiness};
+use super::{front, health, health::Readiness, problem};
 use crate::{
     bucket::ObjectReader,
     cdn::{Links, ShortLinks},
+    domain::Rhythm,
     error::{Error, Kind},
     jobs::snapshot::Current,
     telemetry::Metrics,
@@ -70,13 +78,13 @@ impl FromRef<Arc<DeviceState>> for Readiness {
 }
 
 /// There is nothing yet to answer from.
-fn no_snapshot() -> Error {
+fn no_snapshot(pace: &pace::Pace) -> Error {
     Error::new(
         Kind::Unavailable,
         "no-snapshot",
         "this server has just started and knows nothing yet: ask again",
     )
-    .retry_after(Duration::from_secs(5))
+    .retry_after(pace.soon())
 }
 
 #[derive(OpenApi)]
@@ -108,6 +116,18 @@ pub fn router(state: Arc<DeviceState>) -> Router {
     let (router, document) = routes().split_for_parts();
     router
         .route("/openapi.json", get(move || std::future::ready(Json(document))))
-        .layer(middleware::from_fn(front::device))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), whole))
         .with_state(state)
+}
+
+/// What every request passes: no ids, no log line per request, no header that no device reads. Every error says when to ask
+/// again, but for those of health, which no device asks.
+async fn whole(State(state): State<Arc<DeviceState>>, request: Request, next: Next) -> Response {
+    let is_health = health::PATHS.contains(&request.uri().path());
+    let mut response = front::guarded(request, next).await;
+    if !is_health && problem::is_timeless(&response) {
+        let after = state.pace.after(Rhythm::default(), None);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
+    }
+    problem::complete(response, None)
 }

@@ -2,11 +2,13 @@
 //!
 //! Interval and lifetime are the channel's, the product's or the server's ([`Rhythm`]). `Retry-After` is the interval, spread
 //! by a tenth either way, so that a fleet that was switched on together drifts apart: by the device's id if it says one,
-//! so that each keeps a rhythm of its own, or else at random. Under load the interval is stretched, up to
+//! so that each keeps a rhythm of its own, or else at random. Errors say it too (`Pace::after`): a device that has
+//! nothing but a mistake to send must not send it more often than others their questions. Under load the interval is stretched, up to
 //! [`MOST_STRETCH`] times: a server that is asked too much asks to be asked less.
 //!
 //! `Cache-Control`: an answer that names no device is the same for all, as long as its link lives, and may be given
-//! out while this server cannot be reached. One that names a device is kept by nobody.
+//! out while this server cannot be reached. One that names a device is kept by nobody; one whose link begins with the word of
+//! who asked ([`crate::cdn::Base`]), by nobody else.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -22,7 +24,7 @@ use axum::http::header;
 use self::known::Known;
 use crate::{
     domain::{CacheLifetime, PollInterval, Rhythm},
-    http::reply::Reply,
+    http::{later::Later, reply::Reply},
 };
 
 mod known;
@@ -31,6 +33,8 @@ mod known;
 const RHYTHMS: u64 = 256;
 /// How many times the interval is stretched at most.
 pub const MOST_STRETCH: u32 = 8;
+/// In how many seconds, more or less, a replica that has just started knows what to answer.
+const SOON: Duration = Duration::from_secs(10);
 /// How long caches may give out an answer while this server cannot be reached.
 const STALE_IF_ERROR: Duration = Duration::from_secs(86_400);
 
@@ -44,6 +48,10 @@ pub struct Pace {
     /// By the lifetime.
     cache_control: Known<String>,
     stretch: Arc<AtomicU32>,
+    /// For those for whom there is no room.
+    later: Arc<Later>,
+    /// For those who come before there is anything to say.
+    soon: Later,
 }
 
 /// Who may keep an answer.
@@ -51,6 +59,8 @@ pub struct Pace {
 pub(super) enum Kept {
     /// Nobody.
     ByNobody,
+    /// Who asked, if it asks each time whether it is still true.
+    ForAsker,
     /// Everybody, but no longer than this, which is how long its link lives; `None` = for ever.
     ByCaches(Option<Duration>),
 }
@@ -65,19 +75,21 @@ impl Pace {
             cache_lifetime: seconds(cache_lifetime),
             retry_after: Known::default(),
             cache_control: Known::default(),
+            later: Arc::new(Later::new(poll_interval, Arc::clone(&stretch))),
+            soon: Later::new(SOON, Arc::clone(&stretch)),
             stretch,
         }
     }
 
     /// Adds `Retry-After` and `Cache-Control` to an answer.
     pub(super) fn say_when(&self, reply: &mut dyn Reply, rhythm: Rhythm, device: Option<&str>, kept: Kept) {
-        let stretch = self.stretch.load(Ordering::Relaxed).clamp(1, MOST_STRETCH);
-        let interval = rhythm.poll_interval.map_or(self.poll_interval, PollInterval::get);
         let lifetime = rhythm.cache_lifetime.map_or(self.cache_lifetime, CacheLifetime::get);
-        self.say_retry_after(reply, interval.saturating_mul(stretch), device);
+        let say = |value: &str| reply.field(header::RETRY_AFTER, value);
+        self.with_retry_after(self.interval(rhythm), device, say);
         let mut cache = |value: &str| reply.field(header::CACHE_CONTROL, value);
         match kept {
             Kept::ByNobody => cache("private, no-store"),
+            Kept::ForAsker => cache("private, no-cache"),
             Kept::ByCaches(None) => {
                 let make = || cache_control(Duration::from_secs(lifetime.into()), STALE_IF_ERROR);
                 match self.cache_control.get(lifetime, make) {
@@ -92,7 +104,33 @@ impl Pace {
         }
     }
 
-    fn say_retry_after(&self, reply: &mut dyn Reply, interval: u32, device: Option<&str>) {
+    /// When those come again for whom there is no room.
+    pub fn later(&self) -> Arc<Later> {
+        Arc::clone(&self.later)
+    }
+
+    /// When those come again who came before there was anything to say.
+    pub(super) fn soon(&self) -> Duration {
+        self.soon.pick().wait()
+    }
+
+    /// When to ask again, for an answer that says it in its own way, such as an error.
+    pub(super) fn after(&self, rhythm: Rhythm, device: Option<&str>) -> Duration {
+        let mut seconds = 0;
+        self.with_retry_after(self.interval(rhythm), device, |value| {
+            seconds = value.parse().unwrap_or_default()
+        });
+        Duration::from_secs(seconds)
+    }
+
+    /// The interval as it is stretched at the moment, in seconds.
+    fn interval(&self, rhythm: Rhythm) -> u32 {
+        let stretch = self.stretch.load(Ordering::Relaxed).clamp(1, MOST_STRETCH);
+        let interval = rhythm.poll_interval.map_or(self.poll_interval, PollInterval::get);
+        interval.saturating_mul(stretch)
+    }
+
+    fn with_retry_after(&self, interval: u32, device: Option<&str>, mut say: impl FnMut(&str)) {
         let index = |count: usize| match device {
             Some(device) => {
                 let mut hasher = DefaultHasher::new();
@@ -102,7 +140,7 @@ impl Pace {
             None => fastrand::usize(..count),
         };
         let make = || rhythms(Duration::from_secs(interval.into()));
-        let mut say = |values: &[String]| reply.field(header::RETRY_AFTER, &values[index(values.len())]);
+        let mut say = |values: &[String]| say(&values[index(values.len())]);
         match self.retry_after.get(interval, make) {
             Some(known) => say(known),
             None => say(&make()),

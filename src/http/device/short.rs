@@ -35,11 +35,16 @@ use crate::{
     ),
     responses(
         (status = 302, description = "`Location` leads to the image, signed anew"),
-        (status = 401, description = "A private image, and neither seal nor credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The seal has ended: check again", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such image", body = Problem, content_type = "application/problem+json"),
-        (status = 410, description = "The image was recalled or removed: check again", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "No snapshot yet", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "A private image, and neither seal nor credential", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 403, description = "The seal has ended: check again", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 404, description = "No such image", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 410, description = "The image was recalled or removed: check again", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 429, description = "No snapshot yet", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "When to ask again, in seconds"))),
     )
 )]
 pub async fn short(
@@ -50,7 +55,7 @@ pub async fn short(
 ) -> Result<Response, HttpError> {
     let head = Head::of(&uri, &headers);
     let snapshot = state.current.load();
-    let snapshot = snapshot.as_ref().ok_or_else(no_snapshot)?;
+    let snapshot = snapshot.as_ref().ok_or_else(|| no_snapshot(&state.pace))?;
     let Some((product, image)) = snapshot.short_image(&id) else {
         return Err(Error::new(
             Kind::NotFound,

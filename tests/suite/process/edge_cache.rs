@@ -19,6 +19,11 @@ struct Nginx {
 impl Nginx {
     /// Before this listener. What it logs of a request: whence the answer came, and what the listener answered.
     async fn start(device: &str) -> Self {
+        Self::naming(device, "fw.example.com").await
+    }
+
+    /// The same, with that as the host of each request.
+    async fn naming(device: &str, host: &str) -> Self {
         let (folder, port) = (tempfile::tempdir().expect("a temporary directory"), free_port());
         let here = folder.path().display();
         let config = folder.path().join("nginx.conf");
@@ -30,7 +35,7 @@ impl Nginx {
              scgi_temp_path {here}/d; proxy_temp_path {here}/e; keepalive_requests 1000000;\n \
              proxy_cache_path {here}/cache keys_zone=checks:1m;\n \
              server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {device}; proxy_cache checks; proxy_cache_lock on;\n \
-             proxy_cache_revalidate on; proxy_set_header Host fw.example.com; }} }} }}\n"
+             proxy_cache_revalidate on; proxy_set_header Host {host}; }} }} }}\n"
         );
         std::fs::write(&config, text).expect("written");
         let (config, errors) =
@@ -71,7 +76,11 @@ async fn a_cache_in_front_absorbs_the_fleet() {
     const QUESTIONS: usize = 20;
     const CHECKS: usize = 100_000;
     const AT_ONCE: usize = 100;
-    let server = Server::builder(&Backend::Embedded).set("DEVICE__CACHE_LIFETIME", "10m").start().await;
+    let server = Server::builder(&Backend::Embedded)
+        .set("DEVICE__PUBLIC_URL", "https://fw.example.com")
+        .set("DEVICE__CACHE_LIFETIME", "10m")
+        .start()
+        .await;
     let publisher = server.publisher();
     publisher.create("p").await;
     publisher.upload("p", "1.0.0").channel("stable").send(content(1000, 901)).await.expect(201);
@@ -119,7 +128,11 @@ async fn a_cache_in_front_follows_within_a_lifetime() {
     const LIFETIME: Duration = Duration::from_secs(2);
     // nginx counts in whole seconds: what it stores at 0.9 s is good to the end of second 2.
     const KEPT: Duration = Duration::from_secs(3);
-    let server = Server::builder(&Backend::Embedded).set("DEVICE__CACHE_LIFETIME", "2s").start().await;
+    let server = Server::builder(&Backend::Embedded)
+        .set("DEVICE__PUBLIC_URL", "https://fw.example.com")
+        .set("DEVICE__CACHE_LIFETIME", "2s")
+        .start()
+        .await;
     let publisher = server.publisher();
     publisher.create("p").await;
     for (version, seed) in [("1.0.0", 902), ("1.1.0", 903)] {
@@ -173,4 +186,44 @@ async fn a_cache_in_front_follows_within_a_lifetime() {
     publisher.upload("p", "1.2.0").channel("stable").send(content(1000, 904)).await.expect(201);
     follows("1.2.0").await;
     ask(KEPT + LIFETIME, KEPT, "1.2.0").await;
+}
+
+/// nginx does not know an answer by the host that was named: who names another one must not have his link given to others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_in_front_gives_nobodys_word_to_others() {
+    let server = Server::start(&Backend::Embedded).await;
+    let publisher = server.publisher();
+    for (product, settings) in [("p", "{}"), ("q", r#"{"delivery":{"link":"short"}}"#)] {
+        publisher.request(Method::PUT, &format!("/v1/products/{product}"), Some(settings)).await.expect(201);
+        publisher.upload(product, "1.0.0").channel("stable").send(content(1000, 903)).await.expect(201);
+        eventually("the offer", async || server.device().offer(product, "0.1.0").await).await;
+    }
+    let nginx = Nginx::naming(&server.device().base, "$http_host").await;
+    for product in ["p", "q"] {
+        let path = format!("/v1/check?product={product}&version=0.1.0");
+        let mut raw = Raw::connect(&nginx.base).await;
+        raw.say(&format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")).await;
+        let evil = raw.rest().await;
+        assert!(evil.contains(r#""url":"http://evil.example/"#), "{evil}");
+        assert!(evil.contains("private, no-cache"), "{evil}");
+        let answer = fetch(Method::GET, &format!("{}{path}", nginx.base), &[]).await.expect(200);
+        let url = answer.json()["url"].as_str().expect("a link").to_owned();
+        assert!(url.starts_with(&format!("{}/", nginx.base)), "{url}");
+        // It still need not be sent twice to one who has it. (nginx takes such conditions off.)
+        let ask = async |condition: &str| {
+            let mut raw = Raw::connect(&server.device().base).await;
+            let fields = format!("Host: fw.example.com\r\nConnection: close\r\n{condition}");
+            raw.say(&format!("GET {path} HTTP/1.1\r\n{fields}\r\n")).await;
+            raw.rest().await
+        };
+        let first = ask("").await;
+        let tag = first.lines().find_map(|line| line.strip_prefix("etag: ")).expect("has a tag");
+        let again = ask(&format!("If-None-Match: {tag}\r\n")).await;
+        assert!(again.contains(" 304 ") && again.contains("private, no-cache"), "{again}");
+        // Who asks at the address that is listened on is told nothing but that, and what names no link is for all.
+        let direct = server.device().get(&path).await.expect(200);
+        assert!(direct.header("cache-control").starts_with("public, "), "{:?}", direct.headers);
+        let nothing = fetch(Method::GET, &format!("{}{}", nginx.base, path.replace("0.1", "9.1")), &[]).await;
+        assert!(nothing.expect(204).header("cache-control").starts_with("public, "));
+    }
 }

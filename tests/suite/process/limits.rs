@@ -1,6 +1,9 @@
 //! Connections that do harm, by intent or by accident.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 
@@ -78,6 +81,7 @@ async fn a_connection_too_many_is_told_429_and_health_is_answered() {
     let server = Server::builder(&Backend::Embedded)
         .set("DEVICE__MAX_CONNECTIONS", "4")
         .set("DEVICE__MAX_DOWNLOADS", "4")
+        .set("DEVICE__POLL_INTERVAL", "1000s")
         .start()
         .await;
     let (publisher, base) = (server.publisher(), server.device().base);
@@ -108,9 +112,19 @@ async fn a_connection_too_many_is_told_429_and_health_is_answered() {
         answer.starts_with("HTTP/1.1 429 ") && answer.contains("Retry-After: "),
         "asked nothing: {answer}"
     );
+    // Those who are turned away come again at other times, and not sooner than others ask.
+    let mut delays = BTreeSet::new();
+    for _ in 0..20 {
+        let mut raw = Raw::connect(&base).await;
+        raw.say("GET /v1/check?product=p&version=0.1.0 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let answer = raw.rest().await.to_lowercase();
+        let delay = answer.lines().find_map(|line| line.strip_prefix("retry-after: ")).expect("says when");
+        delays.insert(delay.trim().parse::<u32>().expect("seconds"));
+    }
+    assert!(delays.len() > 5 && delays.iter().all(|delay| (500..=16_000).contains(delay)), "{delays:?}");
     let metric = async |name: &str| publisher.metric(&format!("{name}{{listener=\"device\"}}")).await;
     assert_eq!(metric("firmament_connections").await, 4.0);
-    assert_eq!(metric("firmament_connections_refused_total").await, 2.0);
+    assert_eq!(metric("firmament_connections_refused_total").await, 22.0);
     assert_eq!(metric("firmament_connections_displaced_total").await, 0.0);
     assert_eq!(metric("firmament_stretch").await, 4.0);
     // A place that is given back is taken again.

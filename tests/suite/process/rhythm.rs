@@ -77,3 +77,54 @@ async fn what_a_channel_sets_goes_before_the_product_and_that_before_the_server(
     assert!(wrong.stderr.contains("from 1s to 30days"), "{}", wrong.stderr);
     wrong.expect(1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_error_says_when_to_ask_again_and_is_spread() {
+    let server = Server::builder(&Backend::Embedded).set("DEVICE__POLL_INTERVAL", "1000s").start().await;
+    let (publisher, device) = (server.publisher(), server.device());
+    publisher.create("p").await;
+    publisher.upload("p", "1.0.0").channel("stable").send(content(1000, 872)).await.expect(201);
+    let settings = r#"{"delivery":{"access":"private","authenticate_devices":true,"link":"short"},"poll_interval":"1h"}"#;
+    publisher.request(Method::PUT, "/v1/products/closed", Some(settings)).await.expect(201);
+    publisher.upload("closed", "1.0.0").channel("stable").send(content(1000, 873)).await.expect(201);
+    eventually("the offer", async || device.offer("p", "0.1.0").await).await;
+    eventually("the private product", async || {
+        (device.check("product=closed&version=1.0.0").await.status == 401).then_some(())
+    })
+    .await;
+    let cases = [
+        ("/v1/check?product=p", 400, 1000),
+        ("/v1/check?product=nobody&version=1.0.0", 404, 1000),
+        ("/v1/check?product=p&version=1.0.0&channel=none", 404, 1000),
+        ("/v1/check?product=closed&version=1.0.0", 401, 3600),
+        ("/v1/download/p/1.0.0/none.bin", 404, 1000),
+        ("/v1/download/closed/1.0.0/app.bin", 401, 1000),
+        ("/v1/download/closed/1.0.0/app.bin?c=AAAAAAAAAAAAAAAAAAAA", 403, 1000),
+        ("/d/00000000000", 404, 1000),
+        ("/nowhere", 404, 1000),
+        ("/v1/%2e%2e/check", 400, 1000),
+    ];
+    for (path, status, interval) in cases {
+        let mut delays = std::collections::BTreeSet::new();
+        for _ in 0..20 {
+            let answer = device.get(path).await;
+            answer.problem(status);
+            let delay: u64 = answer.header("retry-after").parse().expect("seconds");
+            assert!((interval * 9 / 10..=interval * 11 / 10).contains(&delay), "{path}: {delay}");
+            delays.insert(delay);
+        }
+        assert!(delays.len() > 5, "{path}: a fleet would ask in step: {delays:?}");
+    }
+    // One that says who it is keeps its own rhythm.
+    let own = "product=p&version=1.0.0&channel=none&device=serial-1";
+    let first = device.check(own).await.header("retry-after").to_owned();
+    assert_eq!(device.check(own).await.header("retry-after"), first);
+    let beyond = [("range", "bytes=5000-")];
+    let answer = device.request(Method::GET, "/v1/download/p/1.0.0/app.bin", &beyond).await.expect(416);
+    assert!(!answer.header("retry-after").is_empty());
+    let answer = device.request(Method::POST, "/v1/check", &[]).await.expect(405);
+    assert!(!answer.header("retry-after").is_empty());
+    // Health is for balancers, which ask as they are set.
+    let answer = device.request(Method::POST, "/livez", &[]).await.expect(405);
+    assert!(!answer.headers.contains_key("retry-after"));
+}

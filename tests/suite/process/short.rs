@@ -65,6 +65,7 @@ async fn a_short_link_leads_to_its_image_until_that_is_recalled() {
     assert_eq!(device.get(path).await.expect(302).header("location"), direct);
     publisher.recall("thermo-x", "1.0.0").await.expect(200);
     eventually("the recall", async || (device.get(path).await.status == 410).then_some(())).await;
+    assert!(!device.get(path).await.header("retry-after").is_empty());
     assert_eq!(device.get(path).await.problem(410).kind, "urn:firmament:problem:image-gone");
     for other in ["/d/00000000000", "/d/x", &format!("{}0", &path[..13])] {
         device.get(other).await.problem(404);
