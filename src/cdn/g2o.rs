@@ -96,7 +96,7 @@ impl G2o {
 }
 
 /// The signature, in base64; `None` = there is no such version.
-fn mac(version: u8, key: &str, data: &str, url: &str) -> Option<String> {
+pub(crate) fn mac(version: u8, key: &str, data: &str, url: &str) -> Option<String> {
     fn hmac<M: Mac + KeyInit>(key: &str, parts: [&str; 2]) -> Vec<u8> {
         let mut mac = <M as KeyInit>::new_from_slice(key.as_bytes()).expect("HMAC takes keys of any length");
         parts.iter().for_each(|part| mac.update(part.as_bytes()));

@@ -5,7 +5,7 @@
 //! [`crate::cdn::gate`] says, the rules are asked once more, and one transaction offers the images (an audit entry
 //! `channel.offer`, a revision). Until then no check tells of any of them. When one is not served as it should be, all wait
 //! on, with the reason, and are tried again after a while that doubles each time. What the rules refuse by now waits no longer:
-//! an audit entry `channel.refuse`, and the reason stays with the release. See [`opener`].
+//! an audit entry `channel.refuse`, and the reason stays with the release. See `gate/opener.rs`.
 //!
 //! Some are tried at once, those with the fewest attempts first, and each has its time; so an edge that drips holds up
 //! what it drips, and nothing else for long.

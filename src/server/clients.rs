@@ -18,19 +18,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::http::HeaderName;
+use axum::http::{HeaderName, StatusCode, header};
 use chrono::Utc;
 use ipnet::IpNet;
 
 use crate::{
     cdn::g2o::{self, G2o, Rejection},
-    http::{head::Head, health},
+    http::{head::Head, health, later::Later, reply::Reply},
 };
 
 static CLIENT_OF_EDGE: HeaderName = HeaderName::from_static("true-client-ip");
 static G2O_DATA: HeaderName = HeaderName::from_static(g2o::DATA);
 static G2O_SIGN: HeaderName = HeaderName::from_static(g2o::SIGN);
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The body of a 403.
+const NOT_THROUGH_CDN: &[u8] = br#"{"type":"urn:firmament:problem:not-through-cdn","title":"Forbidden","status":403,"detail":"ask through the CDN: this server takes only requests that it has signed"}"#;
 /// How many parts the table has, each with a lock of its own.
 const SHARDS: usize = 64;
 /// How many clients a part knows at most.
@@ -168,6 +170,30 @@ impl RateLimit {
     }
 }
 
+/// Tells a client that asks too much, or not through the CDN, at the lowest cost.
+pub(super) fn say_refusal(refusal: &Refusal, later: &Later, reply: &mut dyn Reply) {
+    let told = later.pick();
+    match refusal {
+        Refusal::TooMany(wait) => {
+            reply.status(StatusCode::TOO_MANY_REQUESTS);
+            // Not before it may ask again, and not with all others behind the same address.
+            if *wait < told.wait() {
+                reply.field(header::RETRY_AFTER, told.value());
+            } else {
+                reply.field(header::RETRY_AFTER, &(*wait + told.wait()).as_secs().to_string());
+            }
+            reply.nothing();
+        }
+        Refusal::NotThroughCdn(rejection) => {
+            tracing::debug!(?rejection, "a request that did not come through the CDN was refused");
+            reply.status(StatusCode::FORBIDDEN);
+            reply.field(header::RETRY_AFTER, told.value());
+            reply.field(header::CACHE_CONTROL, "no-store");
+            reply.body("application/problem+json", &[NOT_THROUGH_CDN]);
+        }
+    }
+}
+
 fn network_of(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
@@ -225,6 +251,31 @@ mod tests {
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["unknown"]), "10.0.0.1");
         assert_eq!(client("::ffff:10.0.0.1", &["::ffff:198.51.100.1"]), "198.51.100.1");
+    }
+
+    #[test]
+    fn true_client_ip_counts_for_what_the_edge_has_signed() {
+        const TARGET: &str = "/v1/check?product=p";
+        let g2o = G2o::new([("n".to_owned(), "a-secret".to_owned().into())], false);
+        let clients =
+            Clients { g2o: Some(g2o), limit: Some(RateLimit::new(0.001, 1.0)), ..Clients::default() };
+        let data = format!("5, 192.0.2.1, 198.51.100.7, {}, 1234.5678, n", Utc::now().timestamp());
+        let sign = g2o::mac(5, "a-secret", &data, TARGET).expect("a version");
+        let refusal = |sign: &str, client: &str| {
+            let field = |name, value| Header { name, value };
+            let fields = [
+                field(g2o::DATA, data.as_bytes()),
+                field(g2o::SIGN, sign.as_bytes()),
+                field("True-Client-IP", client.as_bytes()),
+            ];
+            clients.refusal(ip("10.0.0.1"), &Head::read(TARGET, &fields))
+        };
+        assert_eq!(refusal(&sign, "203.0.113.1"), None);
+        assert_eq!(refusal(&sign, "203.0.113.2"), None, "a client of its own");
+        assert!(matches!(refusal(&sign, "203.0.113.1"), Some(Refusal::TooMany(_))));
+        // Without the edge's signature it is anybody's word: all are the one that they come from.
+        assert_eq!(refusal("forged", "203.0.113.3"), None);
+        assert!(matches!(refusal("forged", "203.0.113.4"), Some(Refusal::TooMany(_))));
     }
 
     #[test]

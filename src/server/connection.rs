@@ -37,25 +37,19 @@ use tower::ServiceExt;
 
 use super::{
     FIRST_REQUEST_TIMEOUT, Site,
-    clients::Refusal,
+    clients::{Refusal, say_refusal},
     exchange::{Exchange, Outcome, Unanswered},
     proxy_protocol,
     regime::{Regime, seconds},
     room::GRACE,
     stream::{Socket, Stream},
 };
-use crate::http::{
-    head::Head,
-    later::Later,
-    reply::{Reply, Whole},
-};
+use crate::http::{head::Head, reply::Whole};
 
 /// The largest request header, in bytes.
 const LARGEST_HEADER: usize = 32 * 1024;
 /// The most header fields.
 const MOST_FIELDS: usize = 64;
-/// The body of a 403.
-const NOT_THROUGH_CDN: &[u8] = br#"{"type":"urn:firmament:problem:not-through-cdn","title":"Forbidden","status":403,"detail":"ask through the CDN: this server takes only requests that it has signed"}"#;
 /// In place of the last sign: a request is being answered.
 const BUSY: u32 = u32::MAX;
 
@@ -321,30 +315,6 @@ impl Answering {
 /// Makes an answer its connection's last: hyper goes by the field.
 fn say_close<B>(response: &mut Response<B>) {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-}
-
-/// Tells a client that asks too much, or not through the CDN, at the lowest cost.
-pub(super) fn say_refusal(refusal: &Refusal, later: &Later, reply: &mut dyn Reply) {
-    let told = later.pick();
-    match refusal {
-        Refusal::TooMany(wait) => {
-            reply.status(StatusCode::TOO_MANY_REQUESTS);
-            // Not before it may ask again, and not with all others behind the same address.
-            if *wait < told.wait() {
-                reply.field(header::RETRY_AFTER, told.value());
-            } else {
-                reply.field(header::RETRY_AFTER, &(*wait + told.wait()).as_secs().to_string());
-            }
-            reply.nothing();
-        }
-        Refusal::NotThroughCdn(rejection) => {
-            tracing::debug!(?rejection, "a request that did not come through the CDN was refused");
-            reply.status(StatusCode::FORBIDDEN);
-            reply.field(header::RETRY_AFTER, told.value());
-            reply.field(header::CACHE_CONTROL, "no-store");
-            reply.body("application/problem+json", &[NOT_THROUGH_CDN]);
-        }
-    }
 }
 
 /// While it lives, its connection has no deadline, and gives way to nobody.

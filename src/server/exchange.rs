@@ -27,11 +27,7 @@ use axum::body::Bytes;
 use httparse::{Header, Status};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{
-    AtOnce, Site,
-    connection::{Connection, say_refusal},
-    stream::Stream,
-};
+use super::{AtOnce, Site, clients::say_refusal, connection::Connection, stream::Stream};
 use crate::http::{head::Head, reply::OnTheWire};
 
 /// How much is read at once, in bytes: more than a request of ours ever has.

@@ -3,7 +3,7 @@
 //! The bytes are hashed and dropped. A larger image is asked for by a range, so that nothing is cut off on its way.
 //!
 //! All downloads of a run share its bytes per second. They are taken before they can come: a server may send what a
-//! connection's buffers hold ([`AHEAD`]) before anybody reads it, so a download starts when that much is earned, and
+//! connection's buffers hold (`AHEAD`) before anybody reads it, so a download starts when that much is earned, and
 //! reads on as more is.
 
 use std::{
