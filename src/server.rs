@@ -266,6 +266,10 @@ impl Handle {
         let connection = Arc::new(Connection::new(Arc::clone(&self.0.regime)));
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.connections().insert(id, Arc::clone(&connection));
+        if self.0.drain.is_cancelled() {
+            // All others were told before this one was there.
+            connection.end(End::AfterAnswer);
+        }
         self.0.regime.metrics.open.inc();
         let handle = self.clone();
         tokio::spawn(async move {
@@ -294,6 +298,9 @@ impl Handle {
             async move {
                 let permit = tokio::time::timeout(refused::LINGER, free.acquire_owned()).await;
                 handle.0.room.waited();
+                if permit.is_err() {
+                    handle.0.room.in_vain();
+                }
                 permit.ok()?.ok()
             }
         })

@@ -4,3 +4,5 @@ alter table pending_promotions
     add column reason text,
     -- Set: it was refused then, as `last_error` says, and waits no longer. The row stays to be seen.
     add column refused_at timestamptz;
+-- What waits already was judged with the publisher's consent, which was not kept.
+update pending_promotions set allow_stranding = true;

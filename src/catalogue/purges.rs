@@ -33,7 +33,7 @@ pub struct AskedPurge {
     pub wanted: WantedPurge,
     /// How long to wait before it is sent.
     pub delay: Duration,
-    /// How long to wait before it is sent once more, from now on too; `None` = it is not.
+    /// How long after the CDN has first accepted it, it is sent once more; `None` = it is not.
     pub again: Option<Duration>,
 }
 

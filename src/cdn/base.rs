@@ -49,17 +49,18 @@ impl Base {
 
 fn own_names(https: bool, address: SocketAddr) -> Box<[String]> {
     let ip = address.ip();
-    if ip.is_unspecified() {
-        // All addresses of a machine are none to reach it by.
-        return Box::default();
-    }
     let port = match (https, address.port()) {
         (false, 80) | (true, 443) => String::new(),
         (_, port) => format!(":{port}"),
     };
-    let ip_text = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
-    let names = [Some(ip_text), ip.is_loopback().then(|| "localhost".to_owned())];
-    names.into_iter().flatten().map(|name| name + &port).collect()
+    let text = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
+    // All addresses of a machine are none to reach it by; but this machine itself is.
+    let names: &[&str] = match (ip.is_unspecified(), ip.is_loopback()) {
+        (true, _) => &["127.0.0.1", "[::1]", "localhost"],
+        (false, true) => &[&text, "localhost"],
+        (false, false) => &[&text],
+    };
+    names.iter().map(|name| format!("{name}{port}")).collect()
 }
 
 #[cfg(test)]
@@ -77,6 +78,8 @@ mod tests {
             (false, "192.0.2.1:80", "192.0.2.1"),
             (true, "[2001:db8::1]:443", "[2001:db8::1]"),
             (true, "[::1]:8443", "[::1]:8443"),
+            (false, "0.0.0.0:8080", "127.0.0.1:8080"),
+            (false, "[::]:8080", "localhost:8080"),
         ] {
             assert!(!is_word(https, address, host), "{host} on {address}");
         }
@@ -86,7 +89,7 @@ mod tests {
             (false, "127.0.0.1:8080", "127.0.0.1"),
             (false, "192.0.2.1:8080", "localhost:8080"),
             (false, "0.0.0.0:8080", "0.0.0.0:8080"),
-            (false, "0.0.0.0:8080", "127.0.0.1:8080"),
+            (false, "0.0.0.0:8080", "192.0.2.1:8080"),
             (true, "192.0.2.1:80", "192.0.2.1"),
         ] {
             assert!(is_word(https, address, host), "{host} on {address}");

@@ -141,7 +141,7 @@ name!(
 const OWN_PATHS: [&str; 2] = ["v1", "d"];
 
 impl ProductName {
-    /// Whether images of such a product could not be told from the service's own paths, so that it is not to be created.
+    /// Whether images of such a product could not be told from the service's own paths, which nobody should want.
     pub fn is_own_path(&self) -> bool {
         OWN_PATHS.contains(&self.as_str())
     }

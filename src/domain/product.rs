@@ -245,11 +245,12 @@ impl ProductState {
         })
     }
 
-    /// The channels that something was or is to be promoted to, and `stable`, which always exists.
+    /// The channels that something was or is or was to be promoted to, and `stable`, which always exists.
     pub fn channels(&self) -> BTreeSet<ChannelName> {
         let promoted = self.promotions.iter().map(|promotion| promotion.channel.clone());
         let waiting = self.pending.iter().map(|promotion| promotion.channel.clone());
-        promoted.chain(waiting).chain([ChannelName::stable()]).collect()
+        let refused = self.refused.iter().map(|promotion| promotion.channel.clone());
+        promoted.chain(waiting).chain(refused).chain([ChannelName::stable()]).collect()
     }
 
     /// Every image that the channel has ever offered, with its release: also what was withdrawn or recalled since.

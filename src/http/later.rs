@@ -18,6 +18,10 @@ const TIMES: u32 = 128;
 /// By how much times are stretched: as often as doubled.
 const DOUBLINGS: u32 = 3;
 
+/// How far times are stretched at most, in seconds, if the interval is not longer: a moment of load must not silence a fleet
+/// for days.
+const LONGEST: u32 = 3600;
+
 /// The times.
 pub struct Later {
     stretch: Arc<AtomicU32>,
@@ -61,9 +65,11 @@ impl Later {
     /// For those who come every `interval`, times what `stretch` says at the moment (1 to 8, in powers of two).
     pub fn new(interval: Duration, stretch: Arc<AtomicU32>) -> Self {
         let interval = u32::try_from(interval.as_secs()).unwrap_or(u32::MAX);
+        let bound = interval.saturating_mul(2).max(LONGEST);
         let told = |doubled: u32| {
             let interval = interval.saturating_mul(1 << doubled);
             let (least, most) = ((interval / 2).max(1), interval.saturating_mul(2).max(2));
+            let (least, most) = (least.min(bound / 4), most.min(bound));
             (0..TIMES).map(|at| Told::new(between(least, most, at))).collect()
         };
         Self { stretch, told: (0..=DOUBLINGS).map(told).collect() }
@@ -101,9 +107,12 @@ mod tests {
             stretch.store(said, Ordering::Relaxed);
             let picked = picked(&later);
             assert!(picked.len() > 100, "{picked:?}");
-            assert!(picked.iter().all(|seconds| (150 * times..=600 * times).contains(seconds)), "{picked:?}");
+            let times = (150 * times).min(900)..=(600 * times).min(3600);
+            assert!(picked.iter().all(|seconds| times.contains(seconds)), "{picked:?}");
         }
         assert_eq!(picked(&Later::new(Duration::from_secs(1), Arc::default())), BTreeSet::from([1, 2]));
+        let daily = Later::new(Duration::from_secs(86_400), Arc::new(AtomicU32::new(8)));
+        assert!(picked(&daily).iter().all(|seconds| (43_200..=172_800).contains(seconds)));
         picked(&Later::new(Duration::MAX, Arc::new(AtomicU32::new(8))));
     }
 

@@ -39,6 +39,7 @@ use crate::{
     error::{Error, Result},
     publishing::{Asked, Publishing},
     telemetry::Metrics,
+    version_check::Opening,
 };
 
 /// The duty's name.
@@ -137,7 +138,7 @@ impl GateJob {
         Ok(())
     }
 
-    /// What is due and not being tried, with the most attempts that one of its images had: the fewest attempts first, of
+    /// What is due, not being tried and waiting for nothing else, with the most attempts that one of its images had: the fewest attempts first, of
     /// those the longest waiting.
     async fn due(&self, waiting: &[Waiting]) -> Result<Vec<(Asked, u32)>> {
         let mut due: Vec<(Asked, u32)> = Vec::new();
@@ -161,7 +162,18 @@ impl GateJob {
             }
         }
         due.sort_by_key(|(_, attempts)| *attempts);
-        Ok(due)
+        // Who waits for others takes nobody's turn.
+        let mut ready = Vec::new();
+        for (asked, attempts) in due {
+            let state = states.get(&asked.product).and_then(Option::as_ref);
+            match state.map(|state| (state, self.opener.publishing.opening(state, &asked))) {
+                Some((state, Some(Opening::Wait(why)))) => {
+                    self.opener.wait_for_others(state, &asked, why).await?;
+                }
+                _ => ready.push((asked, attempts)),
+            }
+        }
+        Ok(ready)
     }
 
     /// What has ended since the last pass, in words; whether it makes way for others; and the last trouble among it.

@@ -153,7 +153,11 @@ impl Publishing {
         let mut warnings = Vec::new();
         if let Some(channel) = &request.candidate.channel {
             let mut attempts = 0;
-            while !state.is_promoted(image, channel) {
+            // What waits was asked for already: a repeated publish changes nothing of it.
+            let asked = |state: &ProductState| {
+                state.is_promoted(image, channel) || self.gated && state.is_pending(image, channel)
+            };
+            while !asked(&state) {
                 let candidate = &request.candidate;
                 let (_, stored) =
                     state.image(image).ok_or_else(|| Error::internal("an image that was there is gone"))?;

@@ -61,10 +61,8 @@ impl Publishing {
         }
         let Some(mut state) = self.catalogue.product(name).await? else {
             if name.is_own_path() {
-                return malformed(&format!(
-                    "no product can be called {name}: behind a CDN, /{name}/… goes to the device listener, and none of its \
-                     images could be loaded; choose another name"
-                ));
+                tracing::warn!(product = %name, "behind a CDN that has the device listener on the host of the images, \
+                    /{name}/… goes to the listener, and none of this product's images can be loaded: choose another name");
             }
             return Ok(Vec::new());
         };

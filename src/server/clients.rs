@@ -112,7 +112,8 @@ impl Clients {
     pub fn client(&self, peer: IpAddr, head: &Head<'_>) -> IpAddr {
         let mut client = peer;
         let values = head.all(&FORWARDED_FOR).rev();
-        let values = values.filter_map(|value| std::str::from_utf8(value).ok());
+        // What is no text names nobody, and ends the walk.
+        let values = values.map(|value| std::str::from_utf8(value).unwrap_or_default());
         let mut named = values.flat_map(|value| value.rsplit(','));
         while self.trusts(client) {
             match named.next().and_then(|named| address(named.trim())) {

@@ -237,11 +237,14 @@ async fn speak_http(
     let mut http = pin!(http().serve_connection(TokioIo::new(socket), answering));
     let mut told = false;
     poll_fn(|cx| {
-        if !told && connection.is_ending() {
+        // First what was read already: told before that, hyper would drop it.
+        let served = http.as_mut().poll(cx);
+        if served.is_pending() && !told && connection.is_ending() {
             told = true;
             http.as_mut().graceful_shutdown();
+            return http.as_mut().poll(cx);
         }
-        http.as_mut().poll(cx)
+        served
     })
     .await
 }

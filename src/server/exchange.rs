@@ -115,7 +115,7 @@ impl<'a> Exchange<'a> {
             while !self.unwritten.is_empty() {
                 let written = ready!(Pin::new(&mut *self.stream).poll_write(cx, &self.unwritten))?;
                 self.took(written)?;
-                self.unwritten.drain(..written);
+                self.unwritten = self.unwritten.split_off(written);
             }
             if self.began {
                 ready!(Pin::new(&mut *self.stream).poll_flush(cx))?;
@@ -231,8 +231,10 @@ impl<'a> Exchange<'a> {
         for Header { name, value } in parsed.headers.iter() {
             let is = |other: &str| name.eq_ignore_ascii_case(other);
             if is("connection") {
-                closes = value.eq_ignore_ascii_case(b"close");
-                if !closes && !value.eq_ignore_ascii_case(b"keep-alive") {
+                // Once said, it holds.
+                let close = value.eq_ignore_ascii_case(b"close");
+                closes |= close;
+                if !close && !value.eq_ignore_ascii_case(b"keep-alive") {
                     return None;
                 }
             } else if is("content-length") || is("transfer-encoding") || is("expect") || is("upgrade") {

@@ -67,7 +67,14 @@ impl Room {
 
     /// One that gave way has ended.
     pub fn left(&self) {
-        self.leaving.fetch_sub(1, Ordering::Relaxed);
+        let less = |leaving: usize| Some(leaving.saturating_sub(1));
+        // The function never says no.
+        let _ = self.leaving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Nobody ended in time for one that waited: those who were told do not count any more, and others are looked for.
+    pub fn in_vain(&self) {
+        self.leaving.store(0, Ordering::Relaxed);
     }
 
     /// One more waits for a place.
@@ -113,9 +120,11 @@ mod tests {
             "one that gave way is not counted twice"
         );
         room.waited();
-        room.left();
-        room.left();
+        assert_eq!(room.make(connections.iter(), 5, 3), (0, true), "two are leaving");
+        room.in_vain();
         assert_eq!(room.make(connections.iter(), 5, 3), (1, true));
         assert_eq!(gave_way(), [true; 3]);
+        (0..3).for_each(|_| room.left());
+        assert_eq!(room.leaving.load(Ordering::Relaxed), 0, "and not below");
     }
 }

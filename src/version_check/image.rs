@@ -199,7 +199,8 @@ fn offer(
         Admission::Occupied(id) | Admission::Same(id) => state.image(id),
     };
     let recalled = release.is_some_and(|release| release.recall.is_some());
-    if !recalled && stored.is_some_and(|(_, image)| state.is_promoted(image.id, channel)) {
+    let asked = |id| state.is_promoted(id, channel) || state.is_pending(id, channel);
+    if !recalled && stored.is_some_and(|(_, image)| asked(image.id)) {
         return;
     }
     let facts = match known {

@@ -145,7 +145,7 @@ async fn accept(connection: &mut PgConnection, purges: &[Uuid], acceptance: &Acc
         "update purges set state = 'accepted', attempts = attempts + 1, purge_id = $2, support_id = $3,
                 accepted_at = clock_timestamp(),
                 estimated_done_at = clock_timestamp() + $4::bigint * interval '1 microsecond', last_error = null,
-                again_at = case when again_at > clock_timestamp() then again_at end
+                again_at = case when state <> 'accepted' then clock_timestamp() + (again_at - asked_at) end
          where id = any($1)",
         purges,
         acceptance.purge_id,

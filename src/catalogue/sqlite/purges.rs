@@ -121,7 +121,7 @@ impl Purges for SqliteCatalogue {
         sqlx::query(
             "update purges set state = 'accepted', attempts = attempts + 1, purge_id = ?2, support_id = ?3,
                     accepted_at = ?4, estimated_done_at = ?5, last_error = null,
-                    again_at = case when again_at > ?4 then again_at end
+                    again_at = case when state <> 'accepted' then ?4 + (again_at - asked_at) end
              where id in (select value from json_each(?1))",
         )
         .bind(json(purges))

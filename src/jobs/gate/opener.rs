@@ -152,7 +152,12 @@ impl Opener {
     }
 
     /// It was not fetched, since others go before it; it is looked at again with the next pass.
-    async fn wait_for_others(&self, state: &ProductState, asked: &Asked, why: String) -> Result<()> {
+    pub(super) async fn wait_for_others(
+        &self,
+        state: &ProductState,
+        asked: &Asked,
+        why: String,
+    ) -> Result<()> {
         let Asked { product, version, channel, at } = asked;
         let of_ask = state.pending.iter().filter(|one| {
             let of_release = state.image(one.image).is_some_and(|(release, _)| release.version == *version);

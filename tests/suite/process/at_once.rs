@@ -58,6 +58,7 @@ async fn what_is_asked_first_and_what_is_asked_later_is_answered_alike() {
         (check("product=p&version=1.3.0") + "Connection: close\r\n", "200"),
         (check("product=p&version=1.4.0") + "connection: Keep-Alive\r\nAccept: */*\r\n", "204"),
         (check("product=p&version=1.3.0") + "Connection: close, x-odd\r\n", "200"),
+        (check("product=p&version=1.3.0") + "Connection: close\r\nConnection: keep-alive\r\n", "200"),
         (check("product=p&version=1.3.0#fragment"), "200"),
         (check("product=p&version=1.3.0&device=a#fragment"), "200"),
         (check("product=p&version=1.3.0&device=<\">"), "400"),

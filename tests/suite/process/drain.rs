@@ -75,6 +75,34 @@ async fn before_the_end_each_answer_is_the_last_of_its_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_first_request_that_comes_late_is_answered() {
+    let mut server = Server::start(&Backend::Embedded).await;
+    let mut raws = Vec::new();
+    for path in ["/v1/check?product=none&version=1.0.0", "/livez", "/v1/none"] {
+        raws.push((Raw::connect(&server.device().base).await, path));
+    }
+    eventually("they are accepted", async || {
+        let open = server.publisher().metric("firmament_connections{listener=\"device\"}").await;
+        (open >= 3.0).then_some(())
+    })
+    .await;
+    server.signal("TERM");
+    server.logged("draining").await;
+    eventually("nobody listens any more", async || {
+        let address = server.device().base.replace("http://", "");
+        tokio::net::TcpStream::connect(address).await.err()
+    })
+    .await;
+    for (raw, path) in &mut raws {
+        raw.say(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        let answer = raw.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 "), "{path}: {answer}");
+        assert!(answer.contains("connection: close\r\n"), "{path}: {answer}");
+    }
+    assert_eq!(server.wait().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_download_is_finished() {
     let mut server = Server::start(&Backend::Embedded).await;
     let (publisher, device) = (server.publisher(), server.device());

@@ -159,6 +159,31 @@ async fn the_higher_of_two_that_wait_stays_whichever_comes_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn those_that_wait_for_a_floor_do_not_keep_it_from_being_tried() {
+    let edge = FaultyEdge::start().await;
+    let server = behind(&edge).start().await;
+    server.publisher().create("p").await;
+    let floor = content(300_000, 961);
+    edge.serve("p", "2.0.0", &floor, Fault::Missing);
+    let upload = server.publisher().upload("p", "2.0.0").channel("stable").query("floor", "true");
+    upload.send(floor.clone()).await.expect(201);
+    waits_because(&server, ("p", "2.0.0"), "404").await;
+    // More than are tried at once.
+    for minor in 1..=5 {
+        publish(&server, &edge, ("p", &format!("2.{minor}.0")), Fault::None).await;
+    }
+    for minor in 1..=5 {
+        waits_because(&server, ("p", &format!("2.{minor}.0")), "2.0.0").await;
+    }
+    edge.serve("p", "2.0.0", &floor, Fault::None);
+    offered(&server, "p", "2.0.0").await;
+    eventually("the newest, behind the floor", async || {
+        server.device().offer("p", "2.0.0").await.filter(|offer| offer.version == "2.5.0")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_downgrade_that_waits_withdraws_what_was_seen_and_nothing_since() {
     let edge = FaultyEdge::start().await;
     let server = behind(&edge).start().await;
@@ -182,6 +207,14 @@ async fn a_downgrade_that_waits_withdraws_what_was_seen_and_nothing_since() {
 
     publish(&server, &edge, ("p", "3.0.0"), Fault::None).await;
     offered(&server, "p", "3.0.0").await;
+    // A publish that is sent again is answered as one that succeeded, and widens nothing.
+    for consent in ["false", "true"] {
+        let upload = server.publisher().upload("p", "1.0.0").channel("stable");
+        let upload = upload.query("allow_downgrade", consent).query("reason", "sent again");
+        upload.send(low.clone()).await.expect(200);
+        let waits = release(&server, "p", "1.0.0").await["images"][0]["pending"][0].clone();
+        assert_eq!(waits["withdraws"], json!(["2.0.0"]), "{waits}");
+    }
     edge.serve("p", "1.0.0", &low, Fault::None);
     let entry = audited(&server, "p", "channel.offer", "1.0.0").await;
     assert_eq!(entry["details"]["beneath"], json!(["3.0.0"]), "{entry}");

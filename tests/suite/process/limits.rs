@@ -126,7 +126,7 @@ async fn a_connection_too_many_is_told_429_and_health_is_answered() {
     assert_eq!(metric("firmament_connections").await, 4.0);
     assert_eq!(metric("firmament_connections_refused_total").await, 22.0);
     assert_eq!(metric("firmament_connections_displaced_total").await, 0.0);
-    assert_eq!(metric("firmament_stretch").await, 4.0);
+    assert!(metric("firmament_stretch").await >= 4.0);
     // A place that is given back is taken again.
     assert!(busy.remove(0).next_bytes(image.len()).await == image, "not the image");
     drop(busy);
